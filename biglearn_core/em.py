@@ -1,0 +1,131 @@
+"""One EM step on a set of coordinates: the step that every matching task takes.
+
+Joint-EM is this step on all coordinates; BigLearn-EM takes it on the joint law, on marginals and
+on marginals of rotated data (Cong and Li, AAAI 2024, arXiv 2312.11926).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biglearn_core.density import Density, Moments, choose_density, exponentiate
+from biglearn_core.gmm import GMM
+from biglearn_core.linalg import floor_eigenvalues
+from biglearn_core.points import Points
+
+__all__ = ["EMStep", "em_step"]
+
+# Least share of the data by which an M-step divides (the reference's behaviour): a component with
+# less is drawn to the origin and onto the floor instead of dividing by nothing.
+_LEAST_PROPORTION = 1e-5
+
+
+@dataclass(frozen=True)
+class EMStep:
+    """Outcome of one EM step.
+
+    Parameters
+    ----------
+    model : GMM
+        After the step.
+    log_likelihood : float
+        Weighted mean of log p(y_T) before the step, in nats.
+    n_floored : int
+        Components with an eigenvalue that was raised to the floor.
+    n_empty : int
+        Components with less than 1e-5 of the data.
+    """
+
+    model: GMM
+    log_likelihood: float
+    n_floored: int
+    n_empty: int
+
+
+def em_step(
+    points: Points,
+    model: GMM,
+    *,
+    index: Tensor | None = None,
+    covariance_floor: float,
+    weight_smoothing: float = 0.0,
+) -> EMStep:
+    """Take one EM step for the law of some coordinates.
+
+    Parameters
+    ----------
+    points : Points
+        The data, already restricted to `index`.
+    model : GMM
+        Over all D coordinates, in the same basis as the data.
+    index : int64 Tensor, optional
+        The set T of coordinates to match; all when not given. Means outside T and covariance
+        blocks outside T×T keep their values, up to the floor.
+    covariance_floor : float
+        ε, the least eigenvalue of every covariance.
+    weight_smoothing : float, default 0
+        α ≥ 0, added to every proportion before they are scaled to sum to one.
+
+    Returns
+    -------
+    step : EMStep
+
+    Raises
+    ------
+    ValueError
+        When a covariance is not positive definite, which a positive floor prevents as far as the
+        dtype can hold the ratio of the largest eigenvalue to the floor.
+    """
+    means, covariances = model.means, model.covariances
+    if index is not None:
+        means, covariances = means[:, index], covariances[:, index[:, None], index]
+    density = choose_density(points, model.weights, means, covariances)
+    moments, log_likelihood = _e_step(density, points)
+    proportions, means, covariances = _m_step(moments, density.origins, points.total)
+    means, covariances = means.to(model.dtype), covariances.to(model.dtype)
+    if index is not None:
+        block = covariances
+        means = model.means.index_copy(1, index, means)
+        covariances = model.covariances.clone()
+        covariances[:, index[:, None], index] = block
+    covariances, n_floored = floor_eigenvalues(covariances, covariance_floor)
+    weights = (proportions + weight_smoothing).to(model.dtype)
+    return EMStep(
+        model=GMM.unchecked(weights / weights.sum(), means, covariances),
+        log_likelihood=log_likelihood / points.total,
+        n_floored=n_floored,
+        n_empty=torch.count_nonzero(proportions < _LEAST_PROPORTION).item(),
+    )
+
+
+def _e_step(density: Density, points: Points) -> tuple[Moments, float]:
+    """Moments and log-likelihood of all points, a chunk at a time."""
+    moments, log_likelihood = None, 0.0
+    for chunk in points.chunks(density.bytes_per_point):
+        features = density.features(chunk)
+        shares = exponentiate(density.log_prob(features), chunk.weights)
+        part = density.moments(features, shares.shares.mul_(shares.scale))
+        moments = part if moments is None else moments + part
+        log_likelihood += shares.log_likelihood
+    return moments, log_likelihood
+
+
+def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Proportions, means and covariances from the moments about `origins`.
+
+    The mean is Σ r y / (N g) with g = max(1e-5, π̂). The second moments are about the origins and
+    corrected by the shift to the new means, which does not cancel as E[y yᵀ] − m mᵀ does.
+    """
+    proportions = moments.counts / total
+    mass = proportions.clamp_min(_LEAST_PROPORTION).mul_(total)[:, None]
+    share = moments.counts[:, None] / mass  # one, but for an empty component
+    first = moments.first / mass
+    shift = torch.addcmul(first, share - 1, origins)
+    covariances = moments.second / mass[:, :, None]
+    rest = torch.addcmul(first, share, shift, value=-1)
+    covariances = torch.baddbmm(covariances, first[:, :, None], shift[:, None, :], alpha=-1)
+    covariances = torch.baddbmm(covariances, shift[:, :, None], rest[:, None, :], alpha=-1)
+    return proportions, shift + origins, covariances

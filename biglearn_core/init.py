@@ -1,0 +1,183 @@
+"""Where EM starts: the paper's blind start, k-means, k-means++, random points."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from biglearn_core.gmm import GMM
+from biglearn_core.linalg import floor_eigenvalues
+
+__all__ = [
+    "assignment_start",
+    "kmeans_plusplus_start",
+    "kmeans_start",
+    "paper_start",
+    "random_points_start",
+]
+
+
+def paper_start(
+    n_components: int,
+    n_features: int,
+    *,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> GMM:
+    """Draw the paper's start: π uniform, μ_k ~ N(0, I), Σ_k = I, blind to the data's scale.
+
+    Parameters
+    ----------
+    n_components : int
+    n_features : int
+    generator : torch.Generator
+        On the CPU, so that the start is the same on every device.
+    dtype : torch.dtype, default float32
+    device : torch.device or str, default "cpu"
+
+    Returns
+    -------
+    model : GMM
+
+    Notes
+    -----
+    The means are drawn in float32, as in the reference, and then converted.
+    """
+    _check_components(n_components)
+    means = torch.randn(n_components, n_features, generator=generator)
+    return _spherical(means.to(device=device, dtype=dtype), 1.0)
+
+
+def random_points_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
+    """Put the means on distinct rows of the data, with the covariance of all data.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    n_components : int
+        At most N.
+    seed : int
+
+    Returns
+    -------
+    model : GMM
+    """
+    _check_components(n_components, X)
+    rows = np.random.default_rng(seed).choice(X.shape[0], n_components, replace=False)
+    return _with_data_covariance(X, X[torch.as_tensor(rows, device=X.device)])
+
+
+def kmeans_plusplus_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
+    """Put the means on rows drawn by k-means++, and assign every point to the nearest.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    n_components : int
+        At most N.
+    seed : int
+
+    Returns
+    -------
+    model : GMM
+        Weights, means and covariances of the nearest-mean cells; cells without spread get the
+        mean variance of all cells.
+    """
+    _check_components(n_components, X)
+    data = X.cpu().numpy()
+    centres, _ = kmeans_plusplus(data, n_components, random_state=seed)
+    centres = torch.as_tensor(centres, dtype=X.dtype, device=X.device)
+    return assignment_start(X, torch.cdist(X, centres).argmin(dim=1), n_components)
+
+
+def kmeans_start(X: Tensor, n_components: int, *, seed: int, n_init: int = 1) -> GMM:
+    """Run k-means and take its clusters' weights, means and covariances.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    n_components : int
+        At most N.
+    seed : int
+    n_init : int, default 1
+        Runs of k-means, the best of which is taken.
+
+    Returns
+    -------
+    model : GMM
+    """
+    _check_components(n_components, X)
+    with warnings.catch_warnings():
+        # Fewer distinct points than components: the empty clusters are given a place below.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = KMeans(n_components, n_init=n_init, random_state=seed).fit_predict(X.cpu().numpy())
+    return assignment_start(X, torch.as_tensor(labels, device=X.device).long(), n_components)
+
+
+def assignment_start(X: Tensor, labels: Tensor, n_components: int) -> GMM:
+    """Weights, means and covariances of given clusters: one M-step from hard labels.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    labels : int64 Tensor of shape (N,)
+        In 0..K−1.
+    n_components : int
+
+    Returns
+    -------
+    model : GMM
+        Covariances are floored at a thousandth of the mean variance within clusters, so that
+        clusters of few points start with a spread; an empty cluster starts at the data mean.
+    """
+    counts = torch.bincount(labels, minlength=n_components)
+    means = X.mean(dim=0).repeat(n_components, 1)
+    covariances = X.new_zeros(n_components, X.shape[1], X.shape[1])
+    for k in counts.nonzero().squeeze(1).tolist():
+        members = X[labels == k]
+        means[k] = members.mean(dim=0)
+        residuals = members - means[k]
+        covariances[k] = residuals.T @ residuals / len(members)
+    weights = counts.to(X.dtype) / X.shape[0]
+    variances = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
+    within = (weights @ variances).item()
+    floor = 1e-3 * within if within > 0 else _overall_variance(X)
+    covariances, _ = floor_eigenvalues(covariances, floor)
+    return GMM.unchecked(weights, means, covariances)
+
+
+def _with_data_covariance(X: Tensor, means: Tensor) -> GMM:
+    K = means.shape[0]
+    residuals = X - X.mean(dim=0)
+    covariance = residuals.T @ residuals / X.shape[0]
+    covariances, _ = floor_eigenvalues(covariance[None], 1e-3 * _overall_variance(X))
+    weights = X.new_full((K,), 1 / K)
+    return GMM.unchecked(weights, means.clone(), covariances.expand(K, -1, -1).clone())
+
+
+def _spherical(means: Tensor, variance: float) -> GMM:
+    K, D = means.shape
+    weights = means.new_full((K,), 1 / K)
+    identity = torch.eye(D, dtype=means.dtype, device=means.device)
+    return GMM(weights, means, (variance * identity).repeat(K, 1, 1))
+
+
+def _overall_variance(X: Tensor) -> float:
+    """Mean variance of the coordinates; one where all points coincide."""
+    return (X - X.mean(dim=0)).square().mean().item() or 1.0
+
+
+def _check_components(n_components: int, X: Tensor | None = None) -> None:
+    if n_components < 1:
+        raise ValueError(f"n_components must be at least 1, got {n_components}")
+    if X is not None and X.shape[0] < n_components:
+        raise ValueError(
+            f"n_components={n_components} needs as many points, got {X.shape[0]}: use fewer "
+            "components or more data"
+        )

@@ -1,0 +1,190 @@
+"""The matching tasks of BigLearn-EM and the schedule that draws them.
+
+Cong and Li, AAAI 2024, arXiv 2312.11926: joint, marginal and transformed marginal matching. Every
+task is "transform, EM steps on some coordinates, transform back" around the one step in em.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biglearn_core.em import EMStep, em_step
+from biglearn_core.gmm import GMM
+from biglearn_core.linalg import haar_orthogonal
+from biglearn_core.points import Points
+
+__all__ = ["TASK_KINDS", "Schedule", "Task", "run_task"]
+
+TASK_KINDS = ("joint", "marginal", "transformed")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One matching task: which coordinates of which basis.
+
+    Parameters
+    ----------
+    kind : {"joint", "marginal", "transformed"}
+    index : int64 ndarray, optional
+        The set T, increasing; None for all coordinates.
+    transform : ndarray of shape (D, D), optional
+        Orthogonal A; None for the identity.
+    """
+
+    kind: Literal["joint", "marginal", "transformed"]
+    index: np.ndarray | None = None
+    transform: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which task is drawn in which iteration.
+
+    Parameters
+    ----------
+    n_features : int
+        D.
+    seed : int or sequence of int
+    p_joint : float or callable, default 0.4
+        Probability of a joint task. A callable gets the share of iterations done, in [0, 1).
+    p_marginal : float or callable, default 0.1
+        Probability of a marginal task; what is left goes to transformed marginals.
+    beta : pair of float, default (5, 1)
+        A marginal has max(1, int(D·b)) coordinates, b ~ Beta(beta).
+    transform : {"orthogonal", "rotation"}, default "orthogonal"
+        Haar measure on O(D) or SO(D).
+
+    Notes
+    -----
+    The task of an iteration depends on the seed and the iteration alone, so a resumed run needs no
+    state of a random generator, and the draws are the same on every device.
+    """
+
+    n_features: int
+    seed: int | tuple[int, ...]
+    p_joint: float | Callable[[float], float] = 0.4
+    p_marginal: float | Callable[[float], float] = 0.1
+    beta: tuple[float, float] = (5.0, 1.0)
+    transform: Literal["orthogonal", "rotation"] = "orthogonal"
+
+    def __post_init__(self) -> None:
+        if self.transform not in ("orthogonal", "rotation"):
+            raise ValueError(
+                f'transform must be "orthogonal" or "rotation", got {self.transform!r}'
+            )
+        if len(self.beta) != 2 or min(self.beta) <= 0:
+            raise ValueError(f"beta must be two positive numbers, got {self.beta}")
+        self.probabilities(0.0)
+
+    def probabilities(self, progress: float) -> tuple[float, float]:
+        """Probabilities of a joint and of a marginal task.
+
+        Parameters
+        ----------
+        progress : float
+            Share of iterations done.
+
+        Returns
+        -------
+        p_joint, p_marginal : float
+
+        Raises
+        ------
+        ValueError
+            When they are no probabilities.
+        """
+        p_joint, p_marginal = (
+            float(p(progress)) if callable(p) else p for p in (self.p_joint, self.p_marginal)
+        )
+        if p_joint < 0 or p_marginal < 0 or p_joint + p_marginal > 1 + 1e-12:
+            raise ValueError(
+                "p_joint and p_marginal must be non-negative with a sum of at most 1, got "
+                f"{p_joint} and {p_marginal}"
+            )
+        return p_joint, p_marginal
+
+    def task(self, iteration: int, progress: float = 0.0) -> Task:
+        """Draw the task of an iteration.
+
+        Parameters
+        ----------
+        iteration : int
+        progress : float, default 0
+            Share of iterations done, for probabilities that change.
+
+        Returns
+        -------
+        task : Task
+        """
+        seed = self.seed if isinstance(self.seed, tuple) else (self.seed,)
+        rng = np.random.default_rng((*seed, iteration))
+        p_joint, p_marginal = self.probabilities(progress)
+        u = rng.random()
+        if u < p_joint:
+            return Task("joint")
+        size = max(1, int(self.n_features * rng.beta(*self.beta)))
+        index = np.sort(rng.choice(self.n_features, size, replace=False))
+        if u < p_joint + p_marginal:
+            return Task("marginal", index)
+        rotation = self.transform == "rotation"
+        return Task("transformed", index, haar_orthogonal(self.n_features, rng, rotation=rotation))
+
+
+def run_task(
+    task: Task,
+    points: Points,
+    model: GMM,
+    *,
+    n_local_steps: int,
+    covariance_floor: float,
+    weight_smoothing: float,
+) -> EMStep:
+    """Match one law: transform, take EM steps on the task's coordinates, transform back.
+
+    Parameters
+    ----------
+    task : Task
+    points : Points
+        All coordinates of the data, in their own basis.
+    model : GMM
+    n_local_steps : int
+        W, steps on the same coordinates.
+    covariance_floor, weight_smoothing : float
+        As in `em_step`.
+
+    Returns
+    -------
+    step : EMStep
+        The last local step, its model in the basis of the data.
+    """
+    A = index = None
+    if task.transform is not None:
+        A = torch.as_tensor(task.transform, dtype=model.dtype, device=model.device)
+    if task.index is not None and len(task.index) < model.n_features:
+        index = torch.as_tensor(task.index, device=model.device)
+    if index is None:
+        A = None  # an orthogonal image on all coordinates has the same likelihood: a joint task
+
+    view = points.project(index, A)
+    if A is not None:
+        model = model.transform(A)
+    for _ in range(n_local_steps):
+        step = em_step(
+            view,
+            model,
+            index=index,
+            covariance_floor=covariance_floor,
+            weight_smoothing=weight_smoothing,
+        )
+        model = step.model
+    return step if A is None else _in_basis(step, A.mT)
+
+
+def _in_basis(step: EMStep, A: Tensor) -> EMStep:
+    return EMStep(step.model.transform(A), step.log_likelihood, step.n_floored, step.n_empty)

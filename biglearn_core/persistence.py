@@ -1,0 +1,110 @@
+"""Files that are either whole or absent: atomic writes, and arrays without pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+__all__ = ["load_arrays", "save_arrays", "write_atomically"]
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` and rename it to `path` once it is whole.
+
+    Parameters
+    ----------
+    path : path-like
+        Final name. Missing parent folders are made.
+
+    Yields
+    ------
+    file : binary file
+        Open for writing. If the block raises, or the process dies, `path` keeps its old content.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written or the disk is full; names the path and the remedy.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+        )
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {path}: {error.strerror or error}. Nothing was changed there; free some "
+            "space, make the folder writable, or choose another output folder, then run again",
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays to an .npz file, atomically and without pickle.
+
+    Parameters
+    ----------
+    path : path-like
+        Name of the file, used as it is.
+    arrays : mapping of str to array-like
+        Numeric, boolean or fixed-width string arrays.
+
+    Raises
+    ------
+    TypeError
+        When an array would need pickle.
+    OSError
+        As in `write_atomically`.
+    """
+    converted = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in converted.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"array {name!r} holds Python objects; store numbers or strings")
+    with write_atomically(path) as file:
+        np.savez(file, **converted)
+
+
+def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read the arrays that `save_arrays` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        An .npz file.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is damaged or holds pickled objects, which are never loaded.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, zipfile.error) as error:
+        raise ValueError(f"{path} is not a readable .npz file ({error}); delete it") from error
