@@ -81,16 +81,17 @@ def em_step(
     """
     means, covariances = model.means, model.covariances
     if index is not None:
-        means, covariances = means[:, index], covariances[:, index[:, None], index]
+        block = _flat_block(index, model.n_features)
+        means = means.index_select(1, index)
+        covariances = covariances.flatten(1).index_select(1, block).unflatten(1, (len(index), -1))
     density = choose_density(points, model.weights, means, covariances)
     moments, log_likelihood = _e_step(density, points)
     proportions, means, covariances = _m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
     if index is not None:
-        block = covariances
         means = model.means.index_copy(1, index, means)
-        covariances = model.covariances.clone()
-        covariances[:, index[:, None], index] = block
+        flat = model.covariances.flatten(1).index_copy(1, block, covariances.flatten(1))
+        covariances = flat.view_as(model.covariances)
     covariances, n_floored = floor_eigenvalues(covariances, covariance_floor)
     weights = (proportions + weight_smoothing).to(model.dtype)
     return EMStep(
@@ -99,6 +100,11 @@ def em_step(
         n_floored=n_floored,
         n_empty=torch.count_nonzero(proportions < _LEAST_PROPORTION).item(),
     )
+
+
+def _flat_block(index: Tensor, n_features: int) -> Tensor:
+    """Positions of the block index × index in a flattened matrix."""
+    return (index[:, None] * n_features + index).flatten()
 
 
 def _e_step(density: Density, points: Points) -> tuple[Moments, float]:

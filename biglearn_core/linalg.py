@@ -90,9 +90,10 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
         Number of matrices that had an eigenvalue at or below the floor.
     """
     covariances = symmetrize(covariances)
-    shifted = covariances.clone()
-    shifted.diagonal(dim1=-2, dim2=-1).sub_(floor)
-    info = torch.linalg.cholesky_ex(shifted).info
+    shift = floor * torch.eye(
+        covariances.shape[-1], dtype=covariances.dtype, device=covariances.device
+    )
+    info = torch.linalg.cholesky_ex(covariances - shift).info
     n_floored = torch.count_nonzero(info).item()
     if n_floored:
         below = info.nonzero().squeeze(1)

@@ -129,7 +129,7 @@ class Schedule:
         if u < p_joint:
             return Task("joint")
         size = max(1, int(self.n_features * rng.beta(*self.beta)))
-        index = np.sort(rng.choice(self.n_features, size, replace=False))
+        index = np.sort(rng.permutation(self.n_features)[:size])
         if u < p_joint + p_marginal:
             return Task("marginal", index)
         rotation = self.transform == "rotation"

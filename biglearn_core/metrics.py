@@ -54,6 +54,7 @@ class KLEvaluator:
         self._views = [(None, points), *((i, points.project(i, None)) for i in coordinates)]
         self._entropies = [self._mean_log_prob(truth, *view) for view in self._views]
 
+    @torch.inference_mode()
     def __call__(self, model: GMM) -> Divergences:
         """Evaluate a model.
 

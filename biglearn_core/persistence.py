@@ -104,7 +104,7 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         When the file is damaged or holds pickled objects, which are never loaded.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, EOFError, KeyError, ValueError, zipfile.error) as error:
         raise ValueError(f"{path} is not a readable .npz file ({error}); delete it") from error

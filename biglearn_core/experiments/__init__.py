@@ -1,0 +1,1 @@
+"""The paper's experiments: a frozen config in, saved results out."""

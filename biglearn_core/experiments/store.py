@@ -1,0 +1,240 @@
+"""Results on disk, keyed by what made them: the config and the code.
+
+A result is a pair <name>.json and <name>.npz under results/<experiment>/<key>/. The JSON is written
+last and carries the checksum of the arrays, so that a result is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biglearn_core.persistence import load_arrays, save_arrays, write_atomically
+
+__all__ = ["DEFAULT_ROOT", "Result", "ResultStore", "code_digest", "config_from", "versions"]
+
+DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "results"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One saved result.
+
+    Parameters
+    ----------
+    summary : dict
+        Numbers and strings, as in the JSON file.
+    arrays : dict of str to ndarray
+        As in the .npz file.
+    """
+
+    summary: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class ResultStore:
+    """Results of one experiment under one config and one state of the code.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment and of its folder.
+    config : dataclass instance
+        Everything that a result depends on.
+    module : str
+        Dotted name of the module that computes; it and what it imports of this package make the
+        code version.
+    root : path-like, optional
+        Folder of all results; results/ of the repository when not given.
+    """
+
+    def __init__(
+        self, experiment: str, config: Any, *, module: str, root: str | os.PathLike | None = None
+    ) -> None:
+        self.config = dataclasses.asdict(config)
+        self.code = code_digest(module)
+        content = json.dumps([self.config, self.code], sort_keys=True)
+        key = hashlib.sha256(content.encode()).hexdigest()[:12]
+        self.folder = Path(root or DEFAULT_ROOT).resolve() / experiment / key
+
+    def load(self, name: str) -> Result | None:
+        """Read a result.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        result : Result or None
+            None where there is none. A damaged one counts as none, with a warning.
+        """
+        json_path, npz_path = self._paths(name)
+        if not json_path.exists():
+            return None
+        try:
+            summary = json.loads(json_path.read_text(encoding="utf-8"))
+            checksum = hashlib.sha256(npz_path.read_bytes()).hexdigest()
+            if summary.pop("arrays_sha256") != checksum:
+                raise ValueError(f"{npz_path} is not the file that {json_path} belongs to")
+            return Result(summary, load_arrays(npz_path))
+        except (ValueError, KeyError, OSError) as error:
+            warnings.warn(f"result {json_path} is damaged and made anew: {error}", stacklevel=2)
+            return None
+
+    def save(
+        self, name: str, summary: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> Result:
+        """Write a result, whole or not at all.
+
+        Parameters
+        ----------
+        name : str
+        summary : mapping
+            JSON-able numbers and strings; config, code and versions are added.
+        arrays : mapping of str to ndarray
+
+        Returns
+        -------
+        result : Result
+            As `load` gives it back.
+
+        Raises
+        ------
+        OSError
+            When the folder cannot be written or the disk is full.
+        """
+        json_path, npz_path = self._paths(name)
+        save_arrays(npz_path, arrays)
+        document = {
+            **summary,
+            "config": self.config,
+            "code": self.code,
+            "versions": versions(),
+            "arrays_sha256": hashlib.sha256(npz_path.read_bytes()).hexdigest(),
+        }
+        with write_atomically(json_path) as file:
+            file.write(json.dumps(document, indent=1, sort_keys=True).encode())
+        result = self.load(name)
+        if result is None:
+            raise OSError(f"{json_path} could not be read back after writing")
+        return result
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise ValueError(f"a result's name is one word of letters, digits, ._+-; got {name!r}")
+        return self.folder / f"{name}.json", self.folder / f"{name}.npz"
+
+
+def config_from(cls: type, parameters: Mapping[str, Any]) -> Any:
+    """Make a config from parameters, refusing what the config does not know.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass.
+    parameters : mapping
+        Lists become tuples, as YAML has no tuples.
+
+    Returns
+    -------
+    config : cls
+
+    Raises
+    ------
+    TypeError
+        When a name is unknown (with the nearest known one) or a value has the wrong type.
+    """
+    import difflib
+
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    values = {}
+    for name, value in parameters.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {sorted(known)}"
+            raise TypeError(f"{cls.__name__} has no parameter {name!r}{hint}")
+        value = tuple(value) if isinstance(value, list) else value
+        default = known[name].default
+        if not _same_type(value, default):
+            raise TypeError(
+                f"{cls.__name__}.{name} must be of type {type(default).__name__} like its default "
+                f"{default!r}, got {value!r} of type {type(value).__name__}"
+            )
+        values[name] = value
+    return cls(**values)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on.
+
+    Returns
+    -------
+    versions : dict of str to str
+    """
+    from importlib.metadata import version
+
+    packages = ("torch", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def code_digest(module: str) -> str:
+    """Fingerprint of a module and all that it imports of this package.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name.
+
+    Returns
+    -------
+    digest : str
+        Twelve hexadecimal digits. Comments, docstrings and layout do not enter.
+    """
+    package = module.partition(".")[0]
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in sources:
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package + "."):
+                waiting.append(node.module)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                _drop_docstring(node)
+        sources[name] = ast.dump(tree)
+    content = json.dumps(sorted(sources.items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:]
+
+
+def _same_type(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    if isinstance(default, tuple) and isinstance(value, tuple):
+        return not default or all(_same_type(item, default[0]) for item in value)
+    return default is None or value is None or isinstance(value, type(default))

@@ -1,0 +1,122 @@
+"""The 25-GMM experiment: the published streams, resume, one result however it is computed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_same_model
+from torch.distributions import Categorical
+
+from biglearn_core.experiments import gmm25
+from biglearn_core.experiments.gmm25 import Config, PeersConfig, draw_data, run, run_peers
+from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
+from biglearn_core.metrics import KLEvaluator
+
+SMALL = Config(
+    seeds=(1, 2), n_train=150, n_test=200, joint_iterations=6, biglearn_iterations=8, n_snapshots=4
+)
+
+
+def test_data_replay_the_published_streams():
+    """The recipe of the published run, with the global generator, beside ours without it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5079)
+        grid = torch.tensor([[x, y] for x in range(-4, 5, 2) for y in range(-4, 5, 2)]).float()
+        parts = []
+        for n in (2000, 5000):
+            z = Categorical(torch.full((25,), 1 / 25)).sample((n,))
+            parts.append(grid[z] + torch.tensor(0.1).sqrt() * torch.randn([n, 2]))
+        start = torch.randn(25, 2)
+    data = draw_data(5079)
+    torch.testing.assert_close(data.X_train.float(), parts[0])
+    torch.testing.assert_close(data.X_test.float(), parts[1])
+    torch.testing.assert_close(data.start.means.float(), start)
+
+
+@pytest.mark.parametrize(("seed", "published"), GMM25_JOINT_EM_FINAL_KL.items())
+def test_joint_em_replays_the_published_run(seed, published):
+    data = draw_data(seed)
+    model = gmm25.fit_method("Joint-EM", data, Config(), seed=seed).model
+    assert KLEvaluator(data.truth, data.X_test)(model).joint == pytest.approx(published, abs=5e-5)
+
+
+def test_biglearn_em_escapes_where_joint_em_is_stuck():
+    """A tenth of the published iterations, on seeds that nobody chose."""
+    config = Config(biglearn_iterations=200)
+    for seed in (101, 102, 103):
+        data = draw_data(seed)
+        evaluate = KLEvaluator(data.truth, data.X_test)
+        kl = {
+            method: evaluate(gmm25.fit_method(method, data, config, seed=seed).model).joint
+            for method in gmm25.METHODS
+        }
+        assert kl["BigLearn-EM"] < 0.8 * kl["Joint-EM"]
+
+
+def same_runs(a, b):
+    for left, right in zip(a, b, strict=True):
+        assert (left.seed, left.optimum_kl) == (right.seed, right.optimum_kl)
+        for method in gmm25.METHODS:
+            one, other = left.methods[method], right.methods[method]
+            np.testing.assert_array_equal(one.kl, other.kl)
+            assert_same_model(one.final, other.final, rtol=0, atol=0)
+            assert_same_model(one.fair, other.fair, rtol=0, atol=0)
+
+
+def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):
+    parallel = run(SMALL, root=tmp_path / "parallel", n_jobs=2)
+    alone = [
+        run(dataclasses.replace(SMALL, seeds=(s,)), root=tmp_path / "alone")[0] for s in (1, 2)
+    ]
+    same_runs(parallel, alone)
+
+    def fail_on_second(config, seed, root):
+        if seed == 2:
+            raise KeyboardInterrupt
+        original(config, seed, root)
+
+    original = gmm25._run_seed
+    monkeypatch.setattr(gmm25, "_run_seed", fail_on_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(SMALL, root=tmp_path / "broken", n_jobs=1)
+    monkeypatch.setattr(gmm25, "_run_seed", original)
+    finished = next((tmp_path / "broken").rglob("seed_1.json"))
+    written = finished.stat().st_mtime_ns
+    same_runs(run(SMALL, root=tmp_path / "broken", n_jobs=1), parallel)
+    assert finished.stat().st_mtime_ns == written
+
+    def never(*_):
+        raise AssertionError("a finished run computes nothing")
+
+    monkeypatch.setattr(gmm25, "_run_seed", never)
+    same_runs(run(SMALL, root=tmp_path / "parallel"), parallel)
+
+
+def test_results_tell_what_they_are(tmp_path):
+    (first, _) = run(SMALL, root=tmp_path, n_jobs=1)
+    biglearn = first.methods["BigLearn-EM"]
+    assert biglearn.kl.shape == (8, 5)
+    assert biglearn.min_kl == biglearn.kl[:, 0].min()
+    np.testing.assert_allclose(biglearn.kl[:, 0] - biglearn.kl[:, 1], biglearn.kl[:, 3], atol=1e-12)
+    assert len(biglearn.snapshots) == len(biglearn.snapshot_iterations)
+    assert_same_model(biglearn.snapshots[-1], biglearn.final, rtol=0, atol=0)
+    data = draw_data(1, n_train=150, n_test=200)
+    exact = KLEvaluator(data.truth, data.X_test)(biglearn.final).joint
+    assert biglearn.final_kl == exact
+    assert abs(biglearn.kl[-1, 0] - exact) < 2e-5
+
+
+def test_peers_are_reported_beside_the_optimum(tmp_path):
+    config = PeersConfig(seeds=(1,), n_train=300, n_test=100, starts=("kmeans",), n_inits=(1,))
+    (row,) = run_peers(config, root=tmp_path)
+    assert row["init_params"] == "kmeans"
+    assert row["test_kl"] > 0
+    assert row["seconds"] > 0
+    assert run_peers(config, root=tmp_path) == [row]
+
+
+def test_an_unwritable_root_is_a_clear_error(tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(OSError, match="output folder"):
+        run(SMALL, root=tmp_path / "results", n_jobs=1)
