@@ -14,6 +14,9 @@ import numpy as np
 
 __all__ = ["load_arrays", "save_arrays", "write_atomically"]
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextlib.contextmanager
 def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
@@ -44,6 +47,7 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # mkstemp keeps others from reading
             os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None

@@ -73,6 +73,8 @@ class Config:
     final_iterations, final_tol : int, float
         Joint steps that end a fit in the fair protocol: at most so many, until the mean training
         log-likelihood changes by less, in nats.
+    evaluate_every : int
+        Iterations between two evaluations of the test divergences.
     n_snapshots : int
         Models kept along every fit, for the animation.
     """
@@ -90,6 +92,7 @@ class Config:
     weight_smoothing: float = 0.2
     final_iterations: int = 2000
     final_tol: float = 1e-10
+    evaluate_every: int = 1
     n_snapshots: int = 60
 
 
@@ -144,8 +147,10 @@ class MethodRun:
 
     Parameters
     ----------
-    kl : ndarray of shape (n_iterations, 5)
-        Test divergences after every iteration, in nats; columns as in `KL_COLUMNS`.
+    iterations : ndarray of int
+        Iterations after which the divergences were evaluated, from 0.
+    kl : ndarray of shape (len(iterations), 5)
+        Test divergences after them, in nats; columns as in `KL_COLUMNS`.
     snapshot_iterations : ndarray of int
         Iterations after which a model was kept.
     snapshots : tuple of GMM
@@ -163,6 +168,7 @@ class MethodRun:
         Of the iterations, their divergences included.
     """
 
+    iterations: np.ndarray
     kl: np.ndarray
     snapshot_iterations: np.ndarray
     snapshots: tuple[GMM, ...]
@@ -403,23 +409,28 @@ class _Recorder:
         n = config.joint_iterations if method == "Joint-EM" else config.biglearn_iterations
         spaced = np.geomspace(1, max(n, 1), config.n_snapshots).round().astype(int) - 1
         self._kept = set(spaced.tolist())
+        self._evaluated = {*range(0, n, config.evaluate_every), n - 1}
         self._evaluate = KLEvaluator(data.truth.to(dtype=_CURVE), data.X_test.to(_CURVE))
         self._method = method
-        self._kl: list[tuple[float, ...]] = []
         self._iterations: list[int] = []
+        self._kl: list[tuple[float, ...]] = []
+        self._model_iterations: list[int] = []
         self._models: list[GMM] = []
 
     def __call__(self, iteration: int, model: GMM) -> None:
-        kl = self._evaluate(model.to(dtype=_CURVE))
-        self._kl.append((kl.joint, *kl.marginal, *kl.conditional))
-        if iteration in self._kept:
+        if iteration in self._evaluated:
+            kl = self._evaluate(model.to(dtype=_CURVE))
             self._iterations.append(iteration)
+            self._kl.append((kl.joint, *kl.marginal, *kl.conditional))
+        if iteration in self._kept:
+            self._model_iterations.append(iteration)
             self._models.append(model)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {
+            f"{self._method}/iterations": np.array(self._iterations),
             f"{self._method}/kl": np.array(self._kl),
-            f"{self._method}/snapshot_iterations": np.array(self._iterations),
+            f"{self._method}/snapshot_iterations": np.array(self._model_iterations),
             **_pack(f"{self._method}/snapshots", self._models),
         }
 
@@ -467,6 +478,7 @@ def _seed_run(result: Result) -> SeedRun:
     for method in METHODS:
         arrays, numbers = result.arrays, result.summary[method]
         methods[method] = MethodRun(
+            iterations=arrays[f"{method}/iterations"],
             kl=arrays[f"{method}/kl"],
             snapshot_iterations=arrays[f"{method}/snapshot_iterations"],
             snapshots=tuple(_unpack(arrays, f"{method}/snapshots")),

@@ -24,7 +24,15 @@ import numpy as np
 
 from biglearn_core.persistence import load_arrays, save_arrays, write_atomically
 
-__all__ = ["DEFAULT_ROOT", "Result", "ResultStore", "code_digest", "config_from", "versions"]
+__all__ = [
+    "DEFAULT_ROOT",
+    "Result",
+    "ResultStore",
+    "code_digest",
+    "config_from",
+    "versions",
+    "write_record",
+]
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "results"
 
@@ -176,6 +184,20 @@ def config_from(cls: type, parameters: Mapping[str, Any]) -> Any:
             )
         values[name] = value
     return cls(**values)
+
+
+def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+    """Write a summary of finished runs as JSON, with the versions that made it.
+
+    Parameters
+    ----------
+    path : path-like
+    record : mapping
+        JSON-able.
+    """
+    with write_atomically(path) as file:
+        document = {**record, "versions": versions()}
+        file.write(json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def versions() -> dict[str, str]:

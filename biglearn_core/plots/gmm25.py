@@ -70,7 +70,7 @@ def plot_kl_curves(runs: Sequence[SeedRun], method: str) -> Figure:
     figure, axes = new_figure(width=7, height=3.6)
     panel = tidy(axes[0, 0])
     curves = np.array([run.methods[method].kl[:, 0] for run in runs])
-    iterations = np.arange(1, curves.shape[1] + 1)
+    iterations = runs[0].methods[method].iterations + 1
     panel.plot(iterations, curves.T, color=METHOD_COLOURS[method], alpha=0.3, linewidth=0.7)
     panel.plot(
         iterations,
@@ -106,7 +106,7 @@ def plot_divergences(run: SeedRun, method: str) -> Figure:
     colours = (COLOURS[6], COLOURS[2], COLOURS[2], COLOURS[3], COLOURS[3])
     for column, name in enumerate(KL_COLUMNS):
         panel.plot(
-            np.arange(1, len(curves) + 1),
+            run.methods[method].iterations + 1,
             curves[:, column],
             styles[column],
             color=colours[column],
@@ -115,6 +115,7 @@ def plot_divergences(run: SeedRun, method: str) -> Figure:
         )
     panel.set(xscale="log", xlabel="iteration", ylabel="test KL (nats)")
     panel.set_yscale("symlog", linthresh=1e-2)
+    panel.set_ylim(bottom=min(0.0, 1.1 * curves.min()))
     panel.set_title(f"{method}, seed {run.seed}", fontsize=10)
     panel.legend(frameon=False, fontsize=8, ncols=3)
     return figure
@@ -248,15 +249,13 @@ def animate(
         for patch in list(panel.patches):
             patch.remove()
         draw_ellipses(panel, fit.snapshots[frame], colour=METHOD_COLOURS[method])
-        iteration = fit.snapshot_iterations[frame]
-        panel.set_title(
-            f"{method}, iteration {iteration + 1}: KL {fit.kl[iteration, 0]:.3f}", fontsize=9
-        )
+        panel.set_title(f"{method}, iteration {fit.snapshot_iterations[frame] + 1}", fontsize=9)
 
-    frames = [*range(len(fit.snapshots)), *[len(fit.snapshots) - 1] * 8]
+    last = len(fit.snapshots) - 1
+    frames = [*range(0, last, 2), *[last] * 8]
     animation = FuncAnimation(figure, draw, frames=frames, init_func=lambda: None)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "animation.gif"
-        animation.save(whole, writer=PillowWriter(fps=6))
+        animation.save(whole, writer=PillowWriter(fps=5), dpi=64)
         with write_atomically(path) as file:
             file.write(whole.read_bytes())

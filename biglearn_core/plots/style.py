@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from types import MappingProxyType
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "GREY", "METHOD_COLOURS", "new_figure", "tidy"]
+from biglearn_core.persistence import write_atomically
+
+__all__ = ["COLOURS", "GREY", "METHOD_COLOURS", "new_figure", "show", "tidy"]
 
 # The Okabe-Ito palette (M. Okabe and K. Ito, Color Universal Design, 2008).
 COLOURS = (
@@ -43,6 +46,21 @@ def new_figure(n_rows: int = 1, n_columns: int = 1, *, width: float, height: flo
     """
     figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained", dpi=100)
     return figure, figure.subplots(n_rows, n_columns, squeeze=False, **options)
+
+
+def show(figure: Figure, path: str | os.PathLike) -> None:
+    """Save a figure as PNG and display it in the notebook.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path-like
+    """
+    from IPython.display import display
+
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png")
+    display(figure)
 
 
 def tidy(axes: Axes) -> Axes:

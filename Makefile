@@ -1,0 +1,50 @@
+# `make` alone prints what there is. Everything runs in the environment that `make env` sets up.
+PROFILE ?= full
+PYTHON  ?= python3
+PIP_ARGS ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce quick test notebooks lab lint clean data
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo 'PROFILE=full|quick chooses the settings of `make reproduce`; SETS="..." the data of `make data`.'
+
+env: $(READY) ## set up the environment in .venv
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -r requirements.lock
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: $(READY) ## execute the notebooks headless (PROFILE=full or quick); results in results/
+	$(BIN)/python -m biglearn_core.reproduce --profile $(PROFILE)
+
+quick: ## reproduce with the quick values
+	@$(MAKE) --no-print-directory reproduce PROFILE=quick
+
+test: lint ## all checks: ruff, pytest, the notebooks at quick values
+	BIGLEARN_QUIET=1 $(BIN)/python -m pytest --quiet --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+
+notebooks: $(READY) ## re-execute the notebooks in place at their quick values
+	BIGLEARN_QUIET=1 $(BIN)/jupyter execute --inplace --kernel_name=python3 \
+		--NotebookClient.record_timing=False notebooks/*.ipynb
+
+lab: $(READY) ## open Jupyter
+	$(BIN)/jupyter lab notebooks
+
+lint: $(READY) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+data: $(READY) ## download further data sets: make data SETS="covtype connect-4"
+	$(BIN)/python -m biglearn_core.datasets $(SETS)
+
+clean: ## remove results, caches and the environment
+	rm -rf results/gmm25* results/notebooks .pytest_cache .ruff_cache .hypothesis $(VENV)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
