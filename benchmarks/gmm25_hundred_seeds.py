@@ -1,8 +1,9 @@
 """How often the paper's schedule reaches the optimum: a hundred seeds that nobody chose.
 
-Run as `python benchmarks/gmm25_hundred_seeds.py`; resumable. Writes results/record/gmm25_hundred.json:
-for seeds 0 to 99, whether the converged model's test KL is within 2% of the optimum found from the
-true parameters (fair protocol), with the exact binomial 95% interval of the rate.
+Run as `python benchmarks/gmm25_hundred_seeds.py`; resumable. Writes
+results/record/gmm25_hundred.json: for seeds 0 to 99, whether the converged model's test KL is
+within 2% of the optimum found from the true parameters (fair protocol), with the exact binomial
+95% interval of the rate.
 """
 
 import argparse

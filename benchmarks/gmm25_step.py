@@ -1,7 +1,7 @@
 """The 25-GMM EM step against a naive N×K×D×D step, and the whole experiment's arithmetic.
 
-Run as `python benchmarks/gmm25_step.py`. One thread, as every seed of the experiment runs; medians of
-repeated timings, both steps in turn. Writes benchmarks/results/gmm25_step.json.
+Run as `python benchmarks/gmm25_step.py`. One thread, as every seed of the experiment runs; medians
+of repeated timings, both steps in turn. Writes benchmarks/results/gmm25_step.json.
 """
 
 import time
