@@ -13,7 +13,13 @@ from torch import Tensor
 
 from biglearn_core.density import Density, Moments, choose_density, exponentiate
 from biglearn_core.gmm import GMM
-from biglearn_core.linalg import floor_eigenvalues
+from biglearn_core.linalg import floor_eigenvalues, has_eigenvalue_below
+from biglearn_core.lowrank import (
+    LowRankCovariances,
+    LowRankDensity,
+    floor_to_low_rank,
+    low_rank_pays,
+)
 from biglearn_core.points import Points
 
 __all__ = ["EMStep", "em_step"]
@@ -83,8 +89,14 @@ def em_step(
     if index is not None:
         block = _flat_block(index, model.n_features)
         means = means.index_select(1, index)
-        covariances = covariances.flatten(1).index_select(1, block).unflatten(1, (len(index), -1))
-    density = choose_density(points, model.weights, means, covariances)
+    density = None
+    if model.low_rank is not None:
+        density = LowRankDensity.of(points, model.weights, means, model.low_rank, index)
+    if density is None:
+        if index is not None:
+            covariances = covariances.flatten(1).index_select(1, block)
+            covariances = covariances.unflatten(1, (len(index), -1))
+        density = choose_density(points, model.weights, means, covariances)
     moments, log_likelihood = _e_step(density, points)
     proportions, means, covariances = _m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
@@ -92,10 +104,10 @@ def em_step(
         means = model.means.index_copy(1, index, means)
         flat = model.covariances.flatten(1).index_copy(1, block, covariances.flatten(1))
         covariances = flat.view_as(model.covariances)
-    covariances, n_floored = floor_eigenvalues(covariances, covariance_floor)
+    covariances, n_floored, low_rank = _floor(covariances, covariance_floor)
     weights = (proportions + weight_smoothing).to(model.dtype)
     return EMStep(
-        model=GMM.unchecked(weights / weights.sum(), means, covariances),
+        model=GMM.unchecked(weights / weights.sum(), means, covariances, low_rank),
         log_likelihood=log_likelihood / points.total,
         n_floored=n_floored,
         n_empty=torch.count_nonzero(proportions < _LEAST_PROPORTION).item(),
@@ -107,8 +119,10 @@ def _flat_block(index: Tensor, n_features: int) -> Tensor:
     return (index[:, None] * n_features + index).flatten()
 
 
-def _e_step(density: Density, points: Points) -> tuple[Moments, float]:
+def _e_step(density: Density | LowRankDensity, points: Points) -> tuple[Moments, float]:
     """Moments and log-likelihood of all points, a chunk at a time."""
+    if isinstance(density, LowRankDensity):
+        return density.expectation()
     moments, log_likelihood = None, 0.0
     for chunk in points.chunks(density.bytes_per_point):
         features = density.features(chunk)
@@ -135,3 +149,13 @@ def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Te
     covariances = torch.baddbmm(covariances, first[:, :, None], shift[:, None, :], alpha=-1)
     covariances = torch.baddbmm(covariances, shift[:, :, None], rest[:, None, :], alpha=-1)
     return proportions, shift + origins, covariances
+
+
+def _floor(covariances: Tensor, floor: float) -> tuple[Tensor, int, LowRankCovariances | None]:
+    """Floored covariances, how many were below, and their low-rank form where all were."""
+    K, D = covariances.shape[:2]
+    if low_rank_pays(D) and floor > 0 and has_eigenvalue_below(covariances, floor).all():
+        covariances, low_rank = floor_to_low_rank(covariances, floor)
+        return covariances, K, low_rank
+    covariances, n_floored = floor_eigenvalues(covariances, floor)
+    return covariances, n_floored, None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
+from biglearn_core.lowrank import LowRankCovariances
 from biglearn_core.matching import TASK_KINDS, Schedule, Task, run_task
 from biglearn_core.persistence import load_arrays, save_arrays
 from biglearn_core.points import Points
@@ -112,20 +113,25 @@ class _Checkpoint:
                 f"{self._path} is the checkpoint of a fit with other settings or data: "
                 f"{arrays.get('settings')} there, {self._settings} now. Delete it or name another"
             )
-        parameters = (
-            torch.from_numpy(arrays[name]).to(init.device)
-            for name in ("weights", "means", "covariances")
-        )
-        return GMM.unchecked(*parameters), _Trace.of(arrays)
+        low_rank = LowRankCovariances.from_arrays(arrays)
+        weights, means = (torch.from_numpy(arrays[name]) for name in ("weights", "means"))
+        if low_rank is None:
+            covariances = torch.from_numpy(arrays["covariances"])
+        else:
+            covariances = low_rank.dense()
+        model = GMM.unchecked(weights, means, covariances, low_rank)
+        return model.to(device=init.device), _Trace.of(arrays)
 
     def save(self, iteration: int, last: bool, model: GMM, trace: _Trace) -> None:
         if self._path is None or not (last or (iteration + 1) % self._every == 0):
             return
         history = trace.freeze()
         arrays = {field.name: getattr(history, field.name) for field in fields(History)}
-        arrays |= {
-            name: getattr(model, name).cpu().numpy() for name in ("weights", "means", "covariances")
-        }
+        arrays |= {name: getattr(model, name).cpu().numpy() for name in ("weights", "means")}
+        if model.low_rank is None:
+            arrays["covariances"] = model.covariances.cpu().numpy()
+        else:  # a tenth of the bytes, and what the next step starts from
+            arrays |= model.low_rank.arrays()
         save_arrays(self._path, arrays | {"settings": np.array(self._settings)})
 
 
@@ -316,7 +322,10 @@ def fit_biglearn_em(
 
 def _ordinary(model: GMM) -> GMM:
     """Copy the parameters out of inference mode, whose tensors autograd refuses."""
-    return GMM.unchecked(model.weights.clone(), model.means.clone(), model.covariances.clone())
+    low_rank = None if model.low_rank is None else model.low_rank.clone()
+    return GMM.unchecked(
+        model.weights.clone(), model.means.clone(), model.covariances.clone(), low_rank
+    )
 
 
 def _check(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from biglearn_core.density import component_log_prob
 from biglearn_core.linalg import cholesky, symmetrize
+from biglearn_core.lowrank import LowRankCovariances, low_rank_log_prob
 from biglearn_core.persistence import load_arrays, save_arrays
 
 __all__ = ["GMM"]
@@ -42,6 +43,8 @@ class GMM:
     Notes
     -----
     Instances never change; the tensors must not be written to. Log densities are in nats.
+    `low_rank` holds the covariances once more where an EM step left them as a multiple of I plus
+    few directions, else None; log densities in many dimensions are then many times cheaper.
     """
 
     weights: Tensor
@@ -49,17 +52,26 @@ class GMM:
     covariances: Tensor
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "low_rank", None)
         self._check()
         self._cholesky  # noqa: B018 (refuses a covariance that is not positive definite)
 
     @classmethod
-    def unchecked(cls, weights: Tensor, means: Tensor, covariances: Tensor) -> GMM:
+    def unchecked(
+        cls,
+        weights: Tensor,
+        means: Tensor,
+        covariances: Tensor,
+        low_rank: LowRankCovariances | None = None,
+    ) -> GMM:
         """Wrap parameters that are valid by construction, skipping the checks.
 
         Parameters
         ----------
         weights, means, covariances : Tensor
             As in the class; the training loops make thousands of mixtures a second.
+        low_rank : LowRankCovariances, optional
+            The covariances once more, where they are a multiple of I plus few directions.
 
         Returns
         -------
@@ -69,6 +81,7 @@ class GMM:
         object.__setattr__(model, "weights", weights)
         object.__setattr__(model, "means", means)
         object.__setattr__(model, "covariances", covariances)
+        object.__setattr__(model, "low_rank", low_rank)
         return model
 
     @property
@@ -287,6 +300,23 @@ class GMM:
             self.weights, self.means @ A.mT, symmetrize(A @ self.covariances @ A.mT)
         )
 
+    def rotate(self, A: Tensor) -> GMM:
+        """Law of A x for an orthogonal A, which keeps the low-rank form of the covariances.
+
+        Parameters
+        ----------
+        A : Tensor of shape (D, D)
+            Orthogonal, of the model's dtype and on its device.
+
+        Returns
+        -------
+        image : GMM
+        """
+        if self.low_rank is None:
+            return self.transform(A)
+        low_rank = self.low_rank.rotate(A)
+        return GMM.unchecked(self.weights, self.means @ A.mT, low_rank.dense(), low_rank)
+
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> GMM:
@@ -305,7 +335,8 @@ class GMM:
             *(
                 parameter.to(device=device, dtype=dtype)
                 for parameter in (self.weights, self.means, self.covariances)
-            )
+            ),
+            low_rank=None if self.low_rank is None else self.low_rank.to(device, dtype),
         )
 
     def save(self, path: str | os.PathLike) -> None:
@@ -315,14 +346,14 @@ class GMM:
         ----------
         path : path-like
         """
-        save_arrays(
-            path,
-            {
-                "weights": self.weights.cpu().numpy(),
-                "means": self.means.cpu().numpy(),
-                "covariances": self.covariances.cpu().numpy(),
-            },
-        )
+        arrays = {
+            "weights": self.weights.cpu().numpy(),
+            "means": self.means.cpu().numpy(),
+            "covariances": self.covariances.cpu().numpy(),
+        }
+        if self.low_rank is not None:
+            arrays |= self.low_rank.arrays()
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> GMM:
@@ -346,9 +377,19 @@ class GMM:
         missing = {"weights", "means", "covariances"} - arrays.keys()
         if missing:
             raise ValueError(f"{path} holds no mixture: it lacks {sorted(missing)}")
-        return cls(
+        model = cls(
             *(torch.from_numpy(arrays[name]) for name in ("weights", "means", "covariances"))
         )
+        low_rank = LowRankCovariances.from_arrays(arrays)
+        if low_rank is None:
+            return model
+        difference = (low_rank.dense() - model.covariances).abs().max().item()
+        if not difference <= _ROUNDING * torch.finfo(model.dtype).eps * model.covariances.max():
+            raise ValueError(
+                f"{path} is damaged: its covariances and their low-rank form differ by "
+                f"{difference:g}; delete it"
+            )
+        return cls.unchecked(model.weights, model.means, model.covariances, low_rank)
 
     @cached_property
     def _cholesky(self) -> Tensor:
@@ -358,9 +399,12 @@ class GMM:
     def _component_log_prob(self, X: Tensor, chunk_size: int | None) -> Tensor:
         """As `component_log_prob`, shape (K, N)."""
         self._check_points(X)
-        return component_log_prob(
-            X, self.weights, self.means, self.covariances, chunk_size=chunk_size
-        )
+        parameters = X, self.weights, self.means
+        if self.low_rank is not None and X.shape[0] > 0:
+            log_prob = low_rank_log_prob(*parameters, self.low_rank, chunk_size=chunk_size)
+            if log_prob is not None:
+                return log_prob
+        return component_log_prob(*parameters, self.covariances, chunk_size=chunk_size)
 
     def _check(self) -> None:
         for name in ("weights", "means", "covariances"):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import floor_eigenvalues
+from biglearn_core.lowrank import LowRankCovariances
 
 __all__ = [
     "assignment_start",
@@ -165,7 +166,12 @@ def _spherical(means: Tensor, variance: float) -> GMM:
     K, D = means.shape
     weights = means.new_full((K,), 1 / K)
     identity = torch.eye(D, dtype=means.dtype, device=means.device)
-    return GMM(weights, means, (variance * identity).repeat(K, 1, 1))
+    return GMM.unchecked(
+        weights,
+        means,
+        (variance * identity).repeat(K, 1, 1),
+        LowRankCovariances.spherical(means, variance),
+    )
 
 
 def _overall_variance(X: Tensor) -> float:

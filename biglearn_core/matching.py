@@ -109,6 +109,23 @@ class Schedule:
             )
         return p_joint, p_marginal
 
+    def outline(self, iteration: int, progress: float = 0.0) -> tuple[str, int]:
+        """Kind and number of coordinates of an iteration's task, without drawing the rest.
+
+        Parameters
+        ----------
+        iteration : int
+        progress : float, default 0
+            As in `task`.
+
+        Returns
+        -------
+        kind : {"joint", "marginal", "transformed"}
+        n_coordinates : int
+            |T|.
+        """
+        return self._begin(iteration, progress)[:2]
+
     def task(self, iteration: int, progress: float = 0.0) -> Task:
         """Draw the task of an iteration.
 
@@ -122,18 +139,27 @@ class Schedule:
         -------
         task : Task
         """
+        kind, size, rng = self._begin(iteration, progress)
+        if kind == "joint":
+            return Task(kind)
+        index = np.sort(rng.permutation(self.n_features)[:size])
+        if kind == "marginal":
+            return Task(kind, index)
+        rotation = self.transform == "rotation"
+        return Task(kind, index, haar_orthogonal(self.n_features, rng, rotation=rotation))
+
+    def _begin(
+        self, iteration: int, progress: float
+    ) -> tuple[Literal["joint", "marginal", "transformed"], int, np.random.Generator]:
+        """Kind and size of a task, and the generator that draws the rest of it."""
         seed = self.seed if isinstance(self.seed, tuple) else (self.seed,)
         rng = np.random.default_rng((*seed, iteration))
         p_joint, p_marginal = self.probabilities(progress)
         u = rng.random()
         if u < p_joint:
-            return Task("joint")
+            return "joint", self.n_features, rng
         size = max(1, int(self.n_features * rng.beta(*self.beta)))
-        index = np.sort(rng.permutation(self.n_features)[:size])
-        if u < p_joint + p_marginal:
-            return Task("marginal", index)
-        rotation = self.transform == "rotation"
-        return Task("transformed", index, haar_orthogonal(self.n_features, rng, rotation=rotation))
+        return "marginal" if u < p_joint + p_marginal else "transformed", size, rng
 
 
 def run_task(
@@ -173,7 +199,7 @@ def run_task(
 
     view = points.project(index, A)
     if A is not None:
-        model = model.transform(A)
+        model = model.rotate(A)
     for _ in range(n_local_steps):
         step = em_step(
             view,
@@ -187,4 +213,4 @@ def run_task(
 
 
 def _in_basis(step: EMStep, A: Tensor) -> EMStep:
-    return EMStep(step.model.transform(A), step.log_likelihood, step.n_floored, step.n_empty)
+    return EMStep(step.model.rotate(A), step.log_likelihood, step.n_floored, step.n_empty)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ __all__ = ["Chunk", "Points", "n_quadratic_features"]
 # Working memory of one chunk: it should stay near the cache on a CPU, and fill a GPU.
 _CPU_CHUNK_BYTES = 8 * 2**20
 _CUDA_CHUNK_BYTES = 256 * 2**20
+
+# Points squared at once: their float64 copies stay in the cache.
+_NORM_CHUNK = 1024
 
 
 class Chunk:
@@ -87,7 +91,7 @@ class Points:
         self.radius = radius
         self.weights = weights
         self.total = total
-        self._chunk_size = chunk_size
+        self.chunk_size = chunk_size
         self._whole: Chunk | None = None
 
     @classmethod
@@ -133,7 +137,16 @@ class Points:
             Z, centre = self.Z[index], self.centre[index]
         else:
             return self
-        return Points(Z, centre, self.radius, self.weights, self.total, self._chunk_size)
+        return Points(Z, centre, self.radius, self.weights, self.total, self.chunk_size)
+
+    @cached_property
+    def squared_norms(self) -> Tensor:
+        """‖z_n‖² in float64, shape (N,)."""
+        norms = torch.empty(self.Z.shape[1], dtype=torch.float64, device=self.Z.device)
+        for start in range(0, len(norms), _NORM_CHUNK):
+            part = slice(start, start + _NORM_CHUNK)
+            torch.sum(self.Z[:, part].double().square(), dim=0, out=norms[part])
+        return norms
 
     def chunks(self, bytes_per_point: int) -> Iterator[Chunk]:
         """Hand out the points in pieces that fit the memory bound.
@@ -150,7 +163,7 @@ class Points:
         """
         n = self.Z.shape[1]
         bound = _CUDA_CHUNK_BYTES if self.Z.device.type == "cuda" else _CPU_CHUNK_BYTES
-        size = self._chunk_size or max(1, bound // bytes_per_point)
+        size = self.chunk_size or max(1, bound // bytes_per_point)
         if size >= n:
             if self._whole is None:
                 self._whole = Chunk(self.Z, self.weights)

@@ -1,0 +1,408 @@
+"""Floored covariances as what they are in many dimensions: a multiple of I plus a low-rank part.
+
+The eigenvalue floor leaves Σ_k = ε I + V_k diag(λ_k − ε) V_kᵀ, with one column of V_k for every
+eigenvalue above ε. Where those are few (34 to 98 of 784 on Fashion-MNIST), the E-step needs
+products with those directions alone, and so does a change of basis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biglearn_core.density import Moments, exponentiate
+from biglearn_core.linalg import eigenpairs_above, symmetrize
+from biglearn_core.points import Points
+from biglearn_core.truncation import truncated_moments
+
+__all__ = [
+    "LowRankCovariances",
+    "LowRankDensity",
+    "floor_to_low_rank",
+    "low_rank_log_prob",
+    "low_rank_pays",
+]
+
+_LOG_2PI = math.log(2 * math.pi)
+
+# In fewer dimensions a dense step is as fast (benchmarks/fashion_step.py).
+_LEAST_DIMENSION = 128
+
+# Accepted rounding error of a log-density, in nats.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+
+# Error of an eigenvalue, in units of eps times the largest.
+_ROUNDING = 4
+
+# Points whose products with all directions are held at once.
+_CHUNK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankCovariances:
+    """Covariances b_k I + Σ_j s_j v_j v_jᵀ over the directions j of component k.
+
+    Parameters
+    ----------
+    backgrounds : Tensor of shape (K,)
+        b_k > 0, the variance in every direction outside the low-rank part.
+    directions : Tensor of shape (R, D)
+        Unit vectors v_j of all components, one component after the other; orthogonal within a
+        component.
+    excesses : Tensor of shape (R,)
+        s_j > 0, by how much the variance along v_j exceeds the background.
+    ranks : tuple of int, length K
+        Number of directions of every component; their sum is R.
+    """
+
+    backgrounds: Tensor
+    directions: Tensor
+    excesses: Tensor
+    ranks: tuple[int, ...]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Write everything into named arrays, for a file."""
+        return {
+            "backgrounds": self.backgrounds.cpu().numpy(),
+            "directions": self.directions.cpu().numpy(),
+            "excesses": self.excesses.cpu().numpy(),
+            "ranks": np.array(self.ranks, dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> LowRankCovariances | None:
+        """Read what `arrays` wrote, on the CPU.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+
+        Returns
+        -------
+        covariances : LowRankCovariances or None
+            None where the arrays hold none.
+        """
+        if "ranks" not in arrays:
+            return None
+        return cls(
+            *(torch.from_numpy(arrays[name]) for name in ("backgrounds", "directions", "excesses")),
+            ranks=tuple(arrays["ranks"].tolist()),
+        )
+
+    @classmethod
+    def spherical(cls, means: Tensor, variance: float) -> LowRankCovariances:
+        """Covariances σ² I: no direction at all.
+
+        Parameters
+        ----------
+        means : Tensor of shape (K, D)
+            Give number, dimension, dtype and device.
+        variance : float
+            σ² > 0.
+
+        Returns
+        -------
+        covariances : LowRankCovariances
+        """
+        K, D = means.shape
+        return cls(
+            means.new_full((K,), variance), means.new_empty(0, D), means.new_empty(0), (0,) * K
+        )
+
+    def dense(self) -> Tensor:
+        """Write the matrices out, shape (K, D, D)."""
+        D = self.directions.shape[1]
+        matrices = self.directions.new_zeros(len(self.ranks), D, D)
+        scaled = self.directions * self.excesses.sqrt()[:, None]
+        for matrix, rows in zip(matrices, scaled.split(self.ranks), strict=True):
+            torch.mm(rows.T, rows, out=matrix)
+        matrices.diagonal(dim1=1, dim2=2).add_(self.backgrounds[:, None])
+        return matrices
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LowRankCovariances:
+        """Copy to another device or floating-point type."""
+        return LowRankCovariances(
+            self.backgrounds.to(device=device, dtype=dtype),
+            self.directions.to(device=device, dtype=dtype),
+            self.excesses.to(device=device, dtype=dtype),
+            self.ranks,
+        )
+
+    def clone(self) -> LowRankCovariances:
+        """Copy that shares no memory."""
+        return LowRankCovariances(
+            self.backgrounds.clone(), self.directions.clone(), self.excesses.clone(), self.ranks
+        )
+
+    def rotate(self, A: Tensor) -> LowRankCovariances:
+        """Covariances A Σ_k Aᵀ in another orthonormal basis.
+
+        Parameters
+        ----------
+        A : Tensor of shape (D, D)
+            Orthogonal.
+
+        Returns
+        -------
+        covariances : LowRankCovariances
+        """
+        return LowRankCovariances(
+            self.backgrounds, self.directions @ A.T, self.excesses, self.ranks
+        )
+
+
+def low_rank_pays(d: int) -> bool:
+    """Whether a step in d coordinates can be faster in the low-rank form than with dense matrices.
+
+    Parameters
+    ----------
+    d : int
+
+    Returns
+    -------
+    pays : bool
+    """
+    return d >= _LEAST_DIMENSION
+
+
+def floor_to_low_rank(covariances: Tensor, floor: float) -> tuple[Tensor, LowRankCovariances]:
+    """Raise every eigenvalue below `floor` to it, and keep the directions above it.
+
+    Parameters
+    ----------
+    covariances : Tensor of shape (K, D, D)
+        Of which the symmetric part is taken; may be indefinite.
+    floor : float
+        ε > 0.
+
+    Returns
+    -------
+    floored : Tensor of shape (K, D, D)
+    low_rank : LowRankCovariances
+        The same matrices.
+    """
+    pairs = [_directions_above(symmetrize(matrix), floor) for matrix in covariances]
+    low_rank = LowRankCovariances(
+        backgrounds=covariances.new_full((len(pairs),), floor),
+        directions=torch.cat([vectors for _, vectors in pairs]),
+        excesses=torch.cat([values for values, _ in pairs]) - floor,
+        ranks=tuple(len(values) for values, _ in pairs),
+    )
+    return low_rank.dense(), low_rank
+
+
+def _directions_above(matrix: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Eigenpairs above the floor by more than rounding.
+
+    A block update leaves eigenvalues on the floor outside T×T, which come back a rounding error
+    above it by the hundred.
+    """
+    values, vectors = eigenpairs_above(matrix, floor)
+    if len(values) == 0:
+        return values, vectors
+    above = values - floor > _ROUNDING * torch.finfo(values.dtype).eps * values[-1]
+    return values[above], vectors[above]
+
+
+@dataclass(frozen=True)
+class _Factors:
+    """What the density is made of, in float64.
+
+    Parameters
+    ----------
+    constants : Tensor of shape (K,)
+        log π_k − log √det(2π C_k) − ‖m_k‖²/(2b_k).
+    means : Tensor of shape (K, d)
+        About the centre of the points.
+    backgrounds : Tensor of shape (K,)
+        b_k.
+    whitening : list of Tensor of shape (r_k, d)
+        W_k/√b_k, where C_k⁻¹ = (I − W_kᵀW_k)/b_k.
+    """
+
+    constants: Tensor
+    means: Tensor
+    backgrounds: Tensor
+    whitening: list[Tensor]
+
+    @classmethod
+    def of(
+        cls, weights: Tensor, means: Tensor, covariances: LowRankCovariances, index: Tensor | None
+    ) -> _Factors:
+        d = means.shape[1]
+        directions = covariances.directions
+        if index is not None:
+            directions = directions[:, index]
+        backgrounds = covariances.backgrounds.double()
+        scaled = directions.double() * covariances.excesses.double().sqrt()[:, None]
+        whitening, log_determinants = [], []
+        for L, b in zip(scaled.split(covariances.ranks), backgrounds, strict=True):
+            gram = L @ L.T
+            gram.diagonal().add_(b)
+            R = torch.linalg.cholesky(gram)
+            whitening.append(torch.linalg.solve_triangular(R, L, upper=False) / b.sqrt())
+            log_determinants.append((d - len(L)) * b.log() + 2 * R.diagonal().log().sum())
+        constants = weights.double().log() - 0.5 * (
+            torch.stack(log_determinants) + d * _LOG_2PI + means.square().sum(dim=1) / backgrounds
+        )
+        return cls(constants, means, backgrounds, whitening)
+
+
+class LowRankDensity:
+    """Component log-densities from one product with the directions of all components.
+
+    Parameters
+    ----------
+    points : Points
+    factors : _Factors
+    dtype : torch.dtype
+        Of the products with the points.
+
+    Notes
+    -----
+    On coordinates T, with L the scaled directions restricted to T (r×d) and R Rᵀ = b I + L Lᵀ
+    (r×r), the matrix inversion lemma gives C⁻¹ = (I − WᵀW)/b with W = R⁻¹L, so that
+    the quadratic form is (‖z − m‖² − ‖W(z − m)‖²)/b.
+    """
+
+    def __init__(self, points: Points, factors: _Factors, dtype: torch.dtype) -> None:
+        self._points = points
+        self._constants = factors.constants[:, None]
+        self._half_precisions = 0.5 / factors.backgrounds[:, None]
+        self._ranks = [len(W) for W in factors.whitening]
+        linear = factors.means / factors.backgrounds[:, None]
+        self._rows = torch.cat([*factors.whitening, linear]).to(dtype)
+        offsets = [W @ m for W, m in zip(factors.whitening, factors.means, strict=True)]
+        self._offsets = torch.cat([*offsets, linear.new_zeros(len(linear))]).neg_().to(dtype)
+        self._means = factors.means.to(points.Z.dtype)
+        self.origins = self._means + points.centre
+
+    @classmethod
+    def of(
+        cls,
+        points: Points,
+        weights: Tensor,
+        means: Tensor,
+        covariances: LowRankCovariances,
+        index: Tensor | None = None,
+    ) -> LowRankDensity | None:
+        """Prepare the density, unless the dense form is cheaper or more accurate.
+
+        Parameters
+        ----------
+        points : Points
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, d)
+            In the coordinates of the data, not centred.
+        covariances : LowRankCovariances
+            Over all D coordinates.
+        index : int64 Tensor of shape (d,), optional
+            The coordinates that the points show; all when not given.
+
+        Returns
+        -------
+        density : LowRankDensity or None
+            None in few dimensions, where there are as many directions as coordinates, or where
+            even float64 products would be off by more than a millionth of a nat.
+
+        Notes
+        -----
+        The form subtracts terms of size (‖z‖² + ‖m‖²)/b from each other and is off by that size
+        times eps. float32 data for which this exceeds a thousandth of a nat are taken through
+        float64 products.
+        """
+        K, d = means.shape
+        if not low_rank_pays(d) or sum(covariances.ranks) >= K * d:
+            return None
+        means = means.double() - points.centre
+        backgrounds = covariances.backgrounds.double()
+        sizes = (means.square().sum(dim=1) + points.radius**2) / backgrounds
+        magnitude = sizes.max().item()
+        for dtype in (points.Z.dtype, torch.float64):
+            if magnitude * torch.finfo(dtype).eps <= _TOLERANCE[dtype]:
+                return cls(points, _Factors.of(weights, means, covariances, index), dtype)
+        return None
+
+    def log_prob(self, part: slice) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k) of some points, shape (K, n).
+
+        Large terms cancel in it, so it is added up in float64, and rounded at the end.
+        """
+        Z = self._points.Z[:, part]
+        products = torch.addmm(self._offsets[:, None], self._rows, Z.to(self._rows.dtype))
+        *whitened, linear = products.split([*self._ranks, len(self._means)])
+        log_prob = torch.addcmul(
+            self._constants, self._half_precisions, self._points.squared_norms[part], value=-1
+        )
+        log_prob += linear
+        for k, y in enumerate(whitened):
+            log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
+        return log_prob.to(Z.dtype)
+
+    def component_log_prob(self) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k) of all points, shape (K, N)."""
+        return torch.cat([self.log_prob(part) for part in self._parts()], dim=1)
+
+    def expectation(self) -> tuple[Moments, float]:
+        """E-step over all points.
+
+        Returns
+        -------
+        moments : Moments
+            About the means, from the pairs of point and component that matter
+            (`truncated_moments`).
+        log_likelihood : float
+            Σ_n w_n log p(y_n), in nats.
+        """
+        Z, weights = self._points.Z, self._points.weights
+        responsibilities = Z.new_empty(len(self._means), Z.shape[1])
+        log_likelihood = 0.0
+        for part in self._parts():
+            shares = exponentiate(self.log_prob(part), None if weights is None else weights[part])
+            torch.mul(shares.shares, shares.scale, out=responsibilities[:, part])
+            log_likelihood += shares.log_likelihood
+        return truncated_moments(Z, self._means, responsibilities), log_likelihood
+
+    def _parts(self) -> Iterator[slice]:
+        size = self._points.chunk_size or _CHUNK
+        return (slice(start, start + size) for start in range(0, self._points.Z.shape[1], size))
+
+
+def low_rank_log_prob(
+    X: Tensor,
+    weights: Tensor,
+    means: Tensor,
+    covariances: LowRankCovariances,
+    *,
+    chunk_size: int | None = None,
+) -> Tensor | None:
+    """Log π_k N(x_n | μ_k, Σ_k) of every point and component, without a copy of the data.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    weights : Tensor of shape (K,)
+    means : Tensor of shape (K, D)
+    covariances : LowRankCovariances
+    chunk_size : int, optional
+        Points evaluated at once.
+
+    Returns
+    -------
+    log_prob : Tensor of shape (K, N), or None
+        In nats. None where the dense form is cheaper or more accurate.
+    """
+    parts = []
+    for rows in X.split(chunk_size or _CHUNK):
+        density = LowRankDensity.of(Points.of(rows), weights, means, covariances)
+        if density is None:
+            return None
+        parts.append(density.component_log_prob())
+    return torch.cat(parts, dim=1)
