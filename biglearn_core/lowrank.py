@@ -114,6 +114,24 @@ class LowRankCovariances:
             means.new_full((K,), variance), means.new_empty(0, D), means.new_empty(0), (0,) * K
         )
 
+    def component(self, k: int) -> tuple[Tensor, Tensor]:
+        """Variances above the background and their directions, largest first.
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        variances : Tensor of shape (r_k,)
+            Eigenvalues b_k + s_j.
+        directions : Tensor of shape (r_k, D)
+        """
+        excesses = self.excesses.split(self.ranks)[k]
+        order = excesses.argsort(descending=True)
+        directions = self.directions.split(self.ranks)[k]
+        return self.backgrounds[k] + excesses[order], directions[order]
+
     def dense(self) -> Tensor:
         """Write the matrices out, shape (K, D, D)."""
         D = self.directions.shape[1]

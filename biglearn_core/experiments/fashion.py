@@ -26,6 +26,7 @@ from biglearn_core.metrics import ClusteringScores, score_labels
 from biglearn_core.persistence import load_arrays, save_arrays
 
 __all__ = [
+    "CLASS_NAMES",
     "Config",
     "Images",
     "SeedRun",
@@ -36,6 +37,19 @@ __all__ = [
     "run_seed",
     "state_files",
 ]
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 Report = Callable[["Trace"], None]
 
