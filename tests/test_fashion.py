@@ -17,10 +17,12 @@ from sklearn.cluster import KMeans
 
 from biglearn_core import GMM, lowrank, persistence
 from biglearn_core.experiments import fashion
+from biglearn_core.experiments import fashion_summary as summary
 from biglearn_core.experiments.fashion import Config, Images, Trace, most_likely, run_seed
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.matching import TASK_KINDS, Schedule
 from biglearn_core.metrics import score_labels
+from biglearn_core.plots import fashion as plots
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config(n_images=90, n_components=3, n_iterations=4, n_local_steps=2)
@@ -116,6 +118,45 @@ def test_kmeans_start_is_one_m_step_from_its_labels(seed):
         torch.testing.assert_close(model.means[k].double(), members.mean(0), atol=1e-5, rtol=0)
         torch.testing.assert_close(model.covariances[k].double(), covariance, atol=1e-4, rtol=0)
     assert model.low_rank is not None
+
+
+def test_tables_keep_the_protocols_apart(tmp_path):
+    images = synthetic()
+    runs = [run_seed(CONFIG, seed, images, store=store_at(tmp_path)) for seed in (1, 2)]
+    table = summary.score_table(runs)
+    for run in runs:
+        row = table.loc[run.seed]
+        assert row["final model (fair)"]["ACC"] == score_labels(run.classes, run.clusters).acc
+        paper = row["best over iterations, chosen with labels (paper)"]
+        assert paper["NMI"] == run.trace.nmi.max()
+    assert table["training", "chosen"].sum() == 1
+    peers = summary.beside_quoted_peers(runs)
+    assert peers.iloc[0]["ACC"] == pytest.approx(np.mean([run.final.acc for run in runs]))
+    assert peers.iloc[1]["ACC"] == most_likely(runs).final.acc
+    record = json.loads(json.dumps(summary.record(runs)))
+    assert [entry["final"]["nmi"] for entry in record["runs"]] == [r.final.nmi for r in runs]
+    assert (summary.cost_table(runs)["minutes"] > 0).all()
+
+
+def test_figures_show_what_the_run_holds(tmp_path):
+    run = run_seed(CONFIG, 1, synthetic(n_pixels=784), store=store_at(tmp_path))
+    axes = plots.plot_components(run).axes
+    heaviest = int(run.model.weights.argmax())
+    shown = axes[0].images[0].get_array().reshape(-1)
+    np.testing.assert_allclose(shown, run.model.means[heaviest], atol=1e-6)
+    assert axes[0].get_ylabel().startswith(f"{run.model.weights.max():.2f}")
+    matrix = plots.plot_confusion(run).axes[0]
+    np.testing.assert_allclose(matrix.images[0].get_array().sum(axis=0), 1)
+    framed = sum(
+        float(matrix.images[0].get_array()[round(p.get_y() + 0.5), round(p.get_x() + 0.5)]) / 3
+        for p in matrix.patches
+    )  # the three classes are equally large
+    assert framed == pytest.approx(run.final.acc)
+    curves = plots.plot_scores([run]).axes
+    np.testing.assert_array_equal(curves[0].lines[0].get_ydata(), run.trace.acc)
+    np.testing.assert_array_equal(curves[3].lines[0].get_ydata(), run.trace.log_likelihood)
+    points = [p.get_offsets() for p in plots.plot_seconds(run).axes[0].collections]
+    assert sum(map(len, points)) == len(run.trace)
 
 
 def test_unknown_start_is_refused():

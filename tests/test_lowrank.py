@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from scipy.stats import multivariate_normal
 
-from biglearn_core import GMM, fit_biglearn_em, lowrank
+from biglearn_core import GMM, fit_biglearn_em, lowrank, persistence
 from biglearn_core.em import em_step
 from biglearn_core.fashion_mnist import load_fashion_mnist
 from biglearn_core.init import assignment_start, paper_start
-from biglearn_core.linalg import eigenpairs_above, haar_orthogonal
+from biglearn_core.linalg import eigenpairs_above, floor_eigenvalues, haar_orthogonal
 from biglearn_core.lowrank import LowRankCovariances, LowRankDensity, floor_to_low_rank
 from biglearn_core.matching import Task, run_task
 from biglearn_core.points import Points
@@ -156,6 +157,45 @@ def test_eigenpairs_above_everything_are_none():
     assert vectors.shape == (0, 4)
 
 
+@pytest.mark.parametrize("failing", ["subset", "float32"])
+def test_eigenpairs_survive_a_driver_that_does_not_converge(failing, monkeypatch):
+    rng = np.random.default_rng(0)
+    matrix = torch.from_numpy(rng.standard_normal((D, D))).float()
+    matrix = matrix + matrix.T
+    expected = torch.linalg.eigvalsh(matrix)
+    real = torch.linalg.eigh
+
+    def refuse(*args, **kwargs):
+        raise scipy.linalg.LinAlgError("Internal Error.")
+
+    def refuse_float32(matrices):
+        if matrices.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+        return real(matrices)
+
+    monkeypatch.setattr(scipy.linalg, "eigh", refuse)
+    if failing == "float32":
+        monkeypatch.setattr(torch.linalg, "eigh", refuse_float32)
+    values, vectors = eigenpairs_above(matrix, 1.0)
+    assert values.dtype == vectors.dtype == torch.float32
+    torch.testing.assert_close(values, expected[expected > 1])
+    torch.testing.assert_close(vectors @ matrix, values[:, None] * vectors, atol=1e-4, rtol=0)
+    floored, _ = floor_eigenvalues(matrix[None], 1.0)
+    torch.testing.assert_close(torch.linalg.eigvalsh(floored[0]), expected.clamp_min(1))
+
+
+def test_eigenvalues_on_the_floor_up_to_rounding_are_no_directions():
+    rng = np.random.default_rng(0)
+    V = torch.from_numpy(haar_orthogonal(D, rng)).float()
+    values = torch.full((D,), FLOOR) + 1e-7 * torch.from_numpy(rng.standard_normal(D)).float()
+    values[:3] = torch.tensor([20.0, 1.0, 0.06])
+    _, low_rank = floor_to_low_rank((V * values @ V.T)[None], FLOOR)
+    assert low_rank.ranks == (3,)
+    variances, directions = low_rank.component(0)
+    torch.testing.assert_close(variances, values[:3], atol=1e-5, rtol=0)
+    assert (directions @ V[:, :3]).diagonal().abs().min() > 0.999
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_rotation_is_that_of_the_dense_covariances(seed):
     X = data(seed)
@@ -250,6 +290,19 @@ def test_covariances_above_the_floor_stay_dense():
     step = em_step(Points.of(X), start(X, 0), covariance_floor=1e-9)
     assert step.n_floored == 0
     assert step.model.low_rank is None
+
+
+def test_saved_models_keep_the_low_rank_form(tmp_path):
+    model = start(data(0), 0)
+    model.save(tmp_path / "model.npz")
+    loaded = GMM.load(tmp_path / "model.npz")
+    assert loaded.low_rank.ranks == model.low_rank.ranks
+    assert torch.equal(loaded.low_rank.dense(), model.covariances)
+    arrays = persistence.load_arrays(tmp_path / "model.npz")
+    arrays["excesses"] = 2 * arrays["excesses"]
+    persistence.save_arrays(tmp_path / "model.npz", arrays)
+    with pytest.raises(ValueError, match="low-rank form differ"):
+        GMM.load(tmp_path / "model.npz")
 
 
 def test_conversions_keep_the_low_rank_form():

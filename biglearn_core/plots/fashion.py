@@ -21,7 +21,7 @@ __all__ = ["plot_components", "plot_confusion", "plot_scores", "plot_seconds"]
 
 _SIDE = 28
 _N_DIRECTIONS = 3
-_N_SAMPLES = 5
+_N_SAMPLES = 4
 
 
 def plot_components(run: SeedRun, *, seed: int = 0) -> Figure:
@@ -43,7 +43,7 @@ def plot_components(run: SeedRun, *, seed: int = 0) -> Figure:
     model = run.model
     order = model.weights.argsort(descending=True).tolist()
     n_columns = 1 + _N_DIRECTIONS + _N_SAMPLES
-    figure, axes = new_figure(len(order), n_columns, width=0.8, height=0.8)
+    figure, axes = new_figure(len(order), n_columns, width=0.66, height=0.62)
     generator = torch.Generator().manual_seed(seed)
     for row, k in zip(axes, order, strict=True):
         _draw_image(row[0], model.means[k])
@@ -58,7 +58,7 @@ def plot_components(run: SeedRun, *, seed: int = 0) -> Figure:
     axes[0, 0].set_title("mean", size=9)
     axes[0, 2].set_title("leading directions", size=9)
     axes[0, 1 + _N_DIRECTIONS + _N_SAMPLES // 2].set_title("samples", size=9)
-    figure.supylabel("weight of the component, and number of eigenvalues above the floor", size=9)
+    figure.supylabel("weight, and number of eigenvalues above the floor", size=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

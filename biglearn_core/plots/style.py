@@ -56,11 +56,11 @@ def show(figure: Figure, path: str | os.PathLike) -> None:
     figure : Figure
     path : path-like
     """
-    from IPython.display import display
+    from IPython.display import Image, display
 
     with write_atomically(path) as file:
         figure.savefig(file, format="png")
-    display(figure)
+    display(Image(filename=path))
 
 
 def tidy(axes: Axes) -> Axes:
