@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from biglearn_core.linalg import cholesky, inverse_triangular
+from biglearn_core.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
 from biglearn_core.points import Chunk, Points, n_quadratic_features
 
 __all__ = [
@@ -125,8 +125,8 @@ class QuadraticDensity:
 
         Notes
         -----
-        The form subtracts terms of size ‖z‖² trace(C⁻¹) from each other and is off by that size
-        times eps. float32 data for which this exceeds a thousandth of a nat are taken through
+        The form subtracts terms of size ‖z‖² λ_max(C⁻¹) from each other and is off by about that
+        size times eps. float32 data for which this exceeds a thousandth of a nat are taken through
         float64 features.
         """
         triangle = _triangle(law.means.shape[1], law.means.device)
@@ -134,8 +134,7 @@ class QuadraticDensity:
         precisions = torch.bmm(inverse.mT, inverse)
         linear = torch.bmm(precisions, law.means.unsqueeze(2)).squeeze(2)
         offsets = (linear * law.means).sum(dim=1)
-        traces = precisions.diagonal(dim1=1, dim2=2).sum(dim=1)
-        magnitude = traces.mul_(points.radius**2).add_(offsets).max().item()
+        magnitude = largest_eigenvalue_bound(precisions).mul_(points.radius**2).max().item()
         for dtype in (points.Z.dtype, torch.float64):
             if magnitude * torch.finfo(dtype).eps <= _TOLERANCE[dtype]:
                 break

@@ -17,6 +17,7 @@ __all__ = [
     "haar_orthogonal",
     "has_eigenvalue_below",
     "inverse_triangular",
+    "largest_eigenvalue_bound",
     "symmetrize",
 ]
 
@@ -79,6 +80,27 @@ def inverse_triangular(factors: Tensor) -> Tensor:
     """
     identity = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
     return torch.linalg.solve_triangular(factors, identity.expand_as(factors), upper=False)
+
+
+def largest_eigenvalue_bound(matrices: Tensor) -> Tensor:
+    """Bound the largest eigenvalues of positive semidefinite matrices from above.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (K, D, D)
+        Not zero.
+
+    Returns
+    -------
+    bounds : Tensor of shape (K,)
+        ‖M⁴‖_F^(1/4), which exceeds λ_max by at most a factor D^(1/8) and takes two matrix products
+        where the eigenvalues would take a decomposition.
+    """
+    scale = matrices.flatten(1).norm(dim=1)
+    power = matrices / scale[:, None, None]
+    for _ in range(2):
+        power = torch.bmm(power, power)
+    return power.flatten(1).norm(dim=1).pow_(0.25).mul_(scale)
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
