@@ -134,7 +134,8 @@ class QuadraticDensity:
         precisions = torch.bmm(inverse.mT, inverse)
         linear = torch.bmm(precisions, law.means.unsqueeze(2)).squeeze(2)
         offsets = (linear * law.means).sum(dim=1)
-        magnitude = largest_eigenvalue_bound(precisions).mul_(points.radius**2).max().item()
+        spread = largest_eigenvalue_bound(precisions).mul_(points.radius**2)
+        magnitude = spread.add_(offsets).max().item()
         for dtype in (points.Z.dtype, torch.float64):
             if magnitude * torch.finfo(dtype).eps <= _TOLERANCE[dtype]:
                 break
