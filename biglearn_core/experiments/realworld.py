@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from biglearn_core.dataset_registry import REGISTRY, canonical_name
-from biglearn_core.datasets import load_dataset
+from biglearn_core.datasets import dataset_names, is_available, load_dataset
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.peers import PEERS, fit_peer
 from biglearn_core.experiments.store import Result, ResultStore, config_from
@@ -38,6 +38,7 @@ __all__ = [
     "Data",
     "MethodRun",
     "Scores",
+    "available_sets",
     "fit_method",
     "load_data",
     "run",
@@ -94,7 +95,7 @@ class Config:
         Law of the size of a marginal.
     transform : {"orthogonal", "rotation"}
     evaluate_every : int
-        Iterations between two evaluations.
+        Iterations between two evaluations; the first iteration is evaluated, too.
     peer_inits, peer_iterations : int
         `n_init` of K-means and GaussianMixture, `max_iter` of all peers.
     dtype : {"float32", "float64"}
@@ -245,6 +246,21 @@ def settings(dataset: str, *, protocol: str = "fair", **changes: Any) -> Config:
     if protocol == "paper":
         values |= paper
     return config_from(Config, values | {"dataset": name, "protocol": protocol} | changes)
+
+
+def available_sets(root: str | os.PathLike | None = None) -> tuple[str, ...]:
+    """Name the registered sets that can be loaded without a download.
+
+    Parameters
+    ----------
+    root : path-like, optional
+        As for `load_dataset`.
+
+    Returns
+    -------
+    names : tuple of str
+    """
+    return tuple(name for name in dataset_names() if is_available(name, root=root))
 
 
 def load_data(config: Config, seed: int) -> Data:
@@ -479,7 +495,7 @@ class _Recorder:
         self.seconds = 0.0
 
     def __call__(self, iteration: int, model: GMM) -> None:
-        if (iteration + 1) % self._every:
+        if iteration and (iteration + 1) % self._every:
             return
         started = time.process_time()
         data = self._data
