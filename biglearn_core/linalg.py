@@ -93,9 +93,11 @@ def largest_eigenvalue_bound(matrices: Tensor) -> Tensor:
     Returns
     -------
     bounds : Tensor of shape (K,)
-        ‖M⁴‖_F^(1/4), which exceeds λ_max by at most a factor D^(1/8) and takes two matrix products
-        where the eigenvalues would take a decomposition.
+        The trace of small matrices. Of larger ones ‖M⁴‖_F^(1/4), which exceeds λ_max by at most a
+        factor D^(1/8) and takes two matrix products where the eigenvalues take a decomposition.
     """
+    if matrices.shape[-1] <= 4:
+        return matrices.diagonal(dim1=1, dim2=2).sum(dim=1)
     scale = matrices.flatten(1).norm(dim=1)
     power = matrices / scale[:, None, None]
     for _ in range(2):
