@@ -15,8 +15,8 @@ __all__ = ["Chunk", "Points", "n_quadratic_features"]
 _CPU_CHUNK_BYTES = 8 * 2**20
 _CUDA_CHUNK_BYTES = 256 * 2**20
 
-# Points squared at once: their float64 copies stay in the cache.
-_NORM_CHUNK = 1024
+# Squares of so few rows are summed in the dtype of the data without visible rounding.
+_NORM_ROWS = 32
 
 
 class Chunk:
@@ -141,11 +141,10 @@ class Points:
 
     @cached_property
     def squared_norms(self) -> Tensor:
-        """‖z_n‖² in float64, shape (N,)."""
-        norms = torch.empty(self.Z.shape[1], dtype=torch.float64, device=self.Z.device)
-        for start in range(0, len(norms), _NORM_CHUNK):
-            part = slice(start, start + _NORM_CHUNK)
-            torch.sum(self.Z[:, part].double().square(), dim=0, out=norms[part])
+        """‖z_n‖², accumulated in float64, shape (N,)."""
+        norms = torch.zeros(self.Z.shape[1], dtype=torch.float64, device=self.Z.device)
+        for rows in self.Z.split(_NORM_ROWS):
+            norms += rows.square().sum(dim=0)
         return norms
 
     def chunks(self, bytes_per_point: int) -> Iterator[Chunk]:

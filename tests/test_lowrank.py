@@ -241,6 +241,14 @@ def test_truncated_moments_gather_only_the_pairs_that_matter():
     assert torch.isnan(moments.second[0]).all()
 
 
+def test_truncated_moments_gather_nothing_for_a_dead_component():
+    shares = torch.full((2, 100), 1e-26, dtype=torch.float32)
+    shares[0] = 1
+    moments = truncated_moments(torch.ones(3, 100), torch.zeros(2, 3), shares)
+    assert not moments.second[1].any()
+    assert moments.counts[1] > 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_tasks_end_where_the_dense_form_ends(seed, monkeypatch):
     X = data(seed)
