@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.climb import Climb, climb
 from biglearn_core.density import component_log_prob, mean_log_prob
-from biglearn_core.em import em_step
+from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_start
 from biglearn_core.linalg import floor_eigenvalues
@@ -156,6 +157,23 @@ class SearchHistory:
     def __len__(self) -> int:
         return len(self.move)
 
+    @classmethod
+    def of(cls, rows: list[tuple]) -> SearchHistory:
+        """Collect rows of values in the order of the fields.
+
+        Parameters
+        ----------
+        rows : list of tuple
+            At least one.
+
+        Returns
+        -------
+        history : SearchHistory
+        """
+        columns = zip(*rows, strict=True)
+        types = (np.int64, np.int8, np.float64, np.bool_, np.int64, np.int64, np.int64)
+        return cls(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -183,18 +201,6 @@ class SearchResult:
     n_floored: int
     n_empty: int
     history: SearchHistory
-
-
-@dataclass(frozen=True)
-class _State:
-    """A model with its log-likelihood and how it was reached."""
-
-    model: GMM
-    log_likelihood: float
-    n_floored: int
-    n_empty: int
-    n_steps: int
-    converged: bool
 
 
 def search_mixture(
@@ -241,7 +247,7 @@ def search_mixture(
     config = config or SearchConfig()
     with torch.no_grad():
         search = _Search(X, sample_weight, covariance_floor, config, seed, progress)
-        best: _State | None = None
+        best: Climb | None = None
         for start in range(config.n_init):
             model = init if start == 0 and init is not None else search.start(n_components)
             state = search.run(model, start)
@@ -306,11 +312,9 @@ class _Search:
         return best
 
     def history(self) -> SearchHistory:
-        columns = zip(*self._rows, strict=True)
-        types = (np.int64, np.int8, np.float64, np.bool_, np.int64, np.int64, np.int64)
-        return SearchHistory(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
+        return SearchHistory.of(self._rows)
 
-    def run(self, model: GMM, start: int) -> _State:
+    def run(self, model: GMM, start: int) -> Climb:
         """Climb from one start until bursts of matching tasks find nothing better."""
         config = self._config
         self._start = start
@@ -331,30 +335,19 @@ class _Search:
         self._record("joint", last, accepted=True, n_steps=last.n_steps)
         return last
 
-    def _climb(self, model: GMM, n_iter: int, tol: float) -> _State:
-        """Joint steps while they gain `tol`; the model returned is the last one evaluated.
+    def _climb(self, model: GMM, n_iter: int, tol: float) -> Climb:
+        def step(model: GMM) -> EMStep:
+            return em_step(self._points, model, covariance_floor=self._floor)
 
-        A step that the floor turned downhill is taken back.
-        """
-        step = em_step(self._points, model, covariance_floor=self._floor)
-        n_steps, converged = 1, False
-        while n_steps <= n_iter and not converged:
-            following = em_step(self._points, step.model, covariance_floor=self._floor)
-            n_steps += 1
-            gain = following.log_likelihood - step.log_likelihood
-            converged = gain < tol
-            if gain < 0:
-                break
-            model, step = step.model, following
-        return _State(model, step.log_likelihood, step.n_floored, step.n_empty, n_steps, converged)
+        return climb(step, model, n_iter=n_iter, tol=tol)
 
-    def _try(self, model: GMM, n_iter: int) -> _State | None:
+    def _try(self, model: GMM, n_iter: int) -> Climb | None:
         try:
             return self._climb(model, n_iter, self._config.coarse_tol)
         except ValueError:  # a covariance that this dtype cannot factor
             return None
 
-    def _swap(self, best: _State) -> _State:
+    def _swap(self, best: Climb) -> Climb:
         """Split-and-merge moves until several in a row are rejected.
 
         All promising swaps are made at once; where that fails, fewer, down to one at a time.
@@ -394,7 +387,7 @@ class _Search:
                     break
         return best
 
-    def _budget(self, first: _State) -> int:
+    def _budget(self, first: Climb) -> int:
         """EM steps for the search, from how many the first climb took.
 
         Data on which EM is slow to settle take other programs as long; the constants were set so
@@ -426,7 +419,7 @@ class _Search:
         )
         return splits, score_merges(X, model, log_prob, sample_weight=weights)
 
-    def _match(self, best: _State, burst: int) -> _State:
+    def _match(self, best: Climb, burst: int) -> Climb:
         """Take a burst of matching tasks, then joint steps and swaps."""
         config = self._config
         schedule = Schedule(
@@ -460,7 +453,7 @@ class _Search:
         self._record("matching", state, accepted=gain > 0, n_steps=steps)
         return best if state is None else state
 
-    def _record(self, move: str, state: _State | None, *, accepted: bool, n_steps: int = 0) -> None:
+    def _record(self, move: str, state: Climb | None, *, accepted: bool, n_steps: int = 0) -> None:
         if state is None:
             row = (math.nan, False, n_steps, 0, 0)
         else:

@@ -294,7 +294,7 @@ def apply_swaps(
 
 
 def _directions(model: GMM, rng: np.random.Generator, n: int) -> list[Tensor]:
-    """Unit vectors to look along, one for every component, each of shape (K, D)."""
+    """Choose unit vectors to look along, one for every component, each of shape (K, D)."""
     _, axes = torch.linalg.eigh(model.covariances)
     directions = [axes[:, :, -1 - i] for i in range(min(n, 2, model.n_features))]
     factors = cholesky(model.covariances) if n > 2 and model.n_features > 1 else None
