@@ -99,7 +99,7 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
     ValueError
         When weights are of another length, not finite, negative or all zero.
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, allow_all_zero_weights=True)
     if (weights < 0).any():
         raise ValueError(
             f"Negative values in data passed to sample_weight: {(weights < 0).sum()} of "

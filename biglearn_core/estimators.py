@@ -411,8 +411,8 @@ def _raw(X: np.ndarray, sample_weight: np.ndarray | None) -> UnitData:
 def _to_torch(data: UnitData, device: torch.device) -> tuple[Tensor, Tensor | None]:
     weights = data.sample_weight
     return (
-        torch.from_numpy(data.Z).to(device),
-        None if weights is None else torch.from_numpy(weights).to(device),
+        torch.tensor(data.Z, device=device),
+        None if weights is None else torch.tensor(weights, device=device),
     )
 
 
