@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
 
 __all__ = ["Climb", "climb"]
+
+# Steps of the last gain that a climb towards a goal may be away from it.
+_HORIZON = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,14 @@ class Climb:
     converged: bool
 
 
-def climb(step: Callable[[GMM], EMStep], model: GMM, *, n_iter: int, tol: float) -> Climb:
+def climb(
+    step: Callable[[GMM], EMStep],
+    model: GMM,
+    *,
+    n_iter: int,
+    tol: float,
+    goal: float = -math.inf,
+) -> Climb:
     """Take EM steps while they gain.
 
     Parameters
@@ -50,6 +61,9 @@ def climb(step: Callable[[GMM], EMStep], model: GMM, *, n_iter: int, tol: float)
         Steps at most, besides the one that evaluates the last model.
     tol : float
         Gain of the mean log-likelihood that is too small to go on, in nats.
+    goal : float, optional
+        Mean log-likelihood to reach: the climb is given up once some more steps of the last gain
+        would not get there.
 
     Returns
     -------
@@ -64,7 +78,7 @@ def climb(step: Callable[[GMM], EMStep], model: GMM, *, n_iter: int, tol: float)
         n_steps += 1
         gain = following.log_likelihood - current.log_likelihood
         converged = gain < tol
-        if gain < 0:
+        if gain < 0 or following.log_likelihood + _HORIZON * gain < goal:
             break
         model, current = current.model, following
     return Climb(

@@ -63,8 +63,9 @@ class SearchConfig:
         Joint steps at the end, at most.
     max_steps : int, optional
         EM steps of one search, beyond which no further move is tried. When not given, 20 + 4 (K +
-        the steps of the first climb); none with fewer points than coordinates in a component,
-        where moves lead nowhere and the best start is all there is.
+        the steps of the first climb), with 6 instead of 4 in larger problems; none with fewer
+        points than coordinates in a component, where moves lead nowhere and the best start is all
+        there is.
     n_starts : int, optional
         Runs of k-means for one search, which goes on from the most likely outcome; 3 when not
         given, 10 where components have fewer points than coordinates.
@@ -72,12 +73,13 @@ class SearchConfig:
         The same as `tol` for joint steps within the search.
     coarse_iter : int, default 60
         The same as `max_iter` for joint steps within the search.
-    swap_iter : int, default 8
-        Joint steps after a swap.
-    max_rejected : int, default 3
+    swap_iter : int, default 20
+        Joint steps after a swap, at most; fewer where they do not lead above the model before it.
+    max_rejected : int, default 5
         Single swaps rejected in a row that end a round of swaps.
-    least_gain : float, default -1e-3
-        Expected gain below which a swap is not tried, in nats.
+    accepted_loss : float, default 0.1
+        A swap is tried if the mean log-likelihood is expected to fall by no more than this over K,
+        in nats: what a swap gains where components overlap shows in the joint steps after it.
     patience : int, default 2
         Bursts of matching tasks that come back to the same likelihood and so end the search.
     max_bursts : int, default 8
@@ -104,9 +106,9 @@ class SearchConfig:
     n_starts: int | None = None
     coarse_tol: float = 1e-4
     coarse_iter: int = 60
-    swap_iter: int = 8
-    max_rejected: int = 3
-    least_gain: float = -1e-3
+    swap_iter: int = 20
+    max_rejected: int = 5
+    accepted_loss: float = 0.1
     patience: int = 2
     max_bursts: int = 8
     n_tasks: int = 12
@@ -335,15 +337,15 @@ class _Search:
         self._record("joint", last, accepted=True, n_steps=last.n_steps)
         return last
 
-    def _climb(self, model: GMM, n_iter: int, tol: float) -> Climb:
+    def _climb(self, model: GMM, n_iter: int, tol: float, goal: float = -math.inf) -> Climb:
         def step(model: GMM) -> EMStep:
             return em_step(self._points, model, covariance_floor=self._floor)
 
-        return climb(step, model, n_iter=n_iter, tol=tol)
+        return climb(step, model, n_iter=n_iter, tol=tol, goal=goal)
 
-    def _try(self, model: GMM, n_iter: int) -> Climb | None:
+    def _try(self, model: GMM, n_iter: int, goal: float = -math.inf) -> Climb | None:
         try:
-            return self._climb(model, n_iter, self._config.coarse_tol)
+            return self._climb(model, n_iter, self._config.coarse_tol, goal)
         except ValueError:  # a covariance that this dtype cannot factor
             return None
 
@@ -363,12 +365,12 @@ class _Search:
             if splits is None:
                 splits, merges = self._score(best.model)
             swaps = best_swaps(
-                splits, merges, least_gain=config.least_gain, at_most=at_most, tried=tried
+                splits, merges, least_gain=-config.accepted_loss / K, at_most=at_most, tried=tried
             )
             if not swaps:
                 break
             proposal = apply_swaps(best.model, splits, merges, swaps, covariance_floor=self._floor)
-            state = self._try(proposal, config.swap_iter)
+            state = self._try(proposal, config.swap_iter, best.log_likelihood)
             accepted = state is not None and state.log_likelihood > best.log_likelihood
             steps = 0 if state is None else state.n_steps
             self._record("swap", state, accepted=accepted, n_steps=steps)
@@ -390,14 +392,18 @@ class _Search:
     def _budget(self, first: Climb) -> int:
         """EM steps for the search, from how many the first climb took.
 
-        Data on which EM is slow to settle take other programs as long; the constants were set so
-        that a search takes less time than ten runs of scikit-learn (benchmarks/estimators_sets.py).
+        Data on which EM is slow to settle take other programs as long. The constants were set so
+        that a search takes less time than ten runs of scikit-learn (benchmarks/estimators_sets.py):
+        a step costs less than one of theirs where many points make up for its overhead.
         """
         if self._config.max_steps is not None:
             return self._config.max_steps
         N, D = self._X.shape
         K = first.model.n_components
-        return 0 if N <= K * D else 20 + 4 * (K + first.n_steps)
+        if N <= K * D:
+            return 0
+        factor = 6 if max(10 * K * D, 2000) <= N else 4
+        return 20 + factor * (K + first.n_steps)
 
     def _spent(self) -> bool:
         return self._n_steps >= self._last_step
