@@ -389,14 +389,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 "drop constant or redundant features, or raise covariance_floor; lower it if so "
                 "fine a structure is real",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         empty = np.flatnonzero(self.weights_ < _LEAST_WEIGHT).tolist()
         if empty:
             warnings.warn(
                 f"components {empty} are empty; use fewer components",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
 

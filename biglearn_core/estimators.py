@@ -147,7 +147,10 @@ class JointEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, there are fewer
             rows than components, or a parameter is out of range.
         """
-        X, sample_weight = self._prepare(X, sample_weight)
+        self._fit(*self._prepare(X, sample_weight))
+        return self
+
+    def _fit(self, X: np.ndarray, sample_weight: np.ndarray | None) -> None:
         seed = self._seed()
         if self.preset == "paper":
             data, floor = _raw(X, sample_weight), self.covariance_floor or _PAPER_FLOOR
@@ -184,7 +187,6 @@ class JointEM(MixtureEstimator):
             history=best.history,
             covariance_floor=floor,
         )
-        return self
 
     def _start(self, Z: Tensor, weights: Tensor | None, scale: UnitScale, seed: int) -> GMM:
         K = self.n_components
@@ -436,5 +438,5 @@ def _warn_not_converged(n_iter: int) -> None:
     warnings.warn(
         f"EM has not converged in {n_iter} steps: raise max_iter or tol",
         ConvergenceWarning,
-        stacklevel=3,
+        stacklevel=5,
     )

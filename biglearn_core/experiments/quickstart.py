@@ -11,12 +11,14 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from biglearn_core.datasets import load_dataset
+from biglearn_core.estimator_base import MixtureEstimator
 from biglearn_core.estimators import BigLearnEM, JointEM
 
 __all__ = [
     "Config",
     "compare_starts",
     "describe_outliers",
+    "fit_strokes",
     "imputation_errors",
     "iris_frame",
     "lose_pen_points",
@@ -67,7 +69,7 @@ def pen_strokes(config: Config) -> np.ndarray:
     Returns
     -------
     X : float64 ndarray of shape (N, 16)
-        x and y of the points in the order of writing, from 0 to 100.
+        x and y of the points in the order of writing, from 0 to 1.
     """
     data = load_dataset("pendigits", protocol="fair")
     rows = np.random.default_rng(0).permutation(len(data.X_train))[: config.n_digits]
@@ -87,19 +89,37 @@ def compare_starts(X: np.ndarray, config: Config) -> pd.DataFrame:
     table : DataFrame
         Mean log-likelihood in nats, a row per seed and a column per method.
     """
-    estimators = {"plain EM": JointEM, "BigLearnEM": BigLearnEM}
-    rows = {}
-    with warnings.catch_warnings():
-        # Saturated pen coordinates leave some components on the floor.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for seed in config.seeds:
-            rows[seed] = {
-                name: Estimator(config.n_components, covariance_floor=1e-2, random_state=seed)
-                .fit(X)
-                .lower_bound_
-                for name, Estimator in estimators.items()
-            }
+    rows = {
+        seed: {
+            "plain EM": _fit(JointEM, X, config, seed).lower_bound_,
+            "BigLearnEM": fit_strokes(X, config, seed=seed).lower_bound_,
+        }
+        for seed in config.seeds
+    }
     return pd.DataFrame(rows).T.rename_axis("seed")
+
+
+def fit_strokes(X: np.ndarray, config: Config, *, seed: int = 0) -> BigLearnEM:
+    """Fit BigLearnEM to pen strokes, incomplete ones included.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, 16)
+    config : Config
+    seed : int, default 0
+
+    Returns
+    -------
+    model : BigLearnEM
+    """
+    return _fit(BigLearnEM, X, config, seed)
+
+
+def _fit(Estimator: type, X: np.ndarray, config: Config, seed: int) -> MixtureEstimator:
+    with warnings.catch_warnings():
+        # Pen coordinates are often exactly 0 or 1, where a component ends on the floor.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return Estimator(config.n_components, covariance_floor=1e-2, random_state=seed).fit(X)
 
 
 def describe_outliers(frame: pd.DataFrame, log_density: np.ndarray, n: int = 5) -> pd.DataFrame:

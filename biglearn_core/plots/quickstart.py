@@ -143,7 +143,7 @@ def plot_strokes(X: np.ndarray, known: int, draws: list[np.ndarray]) -> Figure:
         stroke = X[column].reshape(-1, 2)
         axes.plot(*stroke[known - 1 :].T, color=COLOURS[1], linestyle="--", label="true rest")
         axes.plot(*stroke[:known].T, color="black", linewidth=2, label="given")
-        axes.set(xlim=(-25, 125), ylim=(-25, 125), xticks=[], yticks=[], aspect="equal")
+        axes.set(xlim=(-0.25, 1.25), ylim=(-0.25, 1.25), xticks=[], yticks=[], aspect="equal")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
