@@ -1,6 +1,7 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
+from biglearn_core.estimators import BigLearnEM, JointEM
 from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 
-__all__ = ["GMM", "FitResult", "fit_biglearn_em", "fit_joint_em"]
+__all__ = ["GMM", "BigLearnEM", "FitResult", "JointEM", "fit_biglearn_em", "fit_joint_em"]

@@ -97,7 +97,14 @@ def kmeans_plusplus_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
     return assignment_start(X, torch.cdist(X, centres).argmin(dim=1), n_components)
 
 
-def kmeans_start(X: Tensor, n_components: int, *, seed: int, n_init: int = 1) -> GMM:
+def kmeans_start(
+    X: Tensor,
+    n_components: int,
+    *,
+    seed: int,
+    n_init: int = 1,
+    sample_weight: Tensor | None = None,
+) -> GMM:
     """Run k-means and take its clusters' weights, means and covariances.
 
     Parameters
@@ -108,6 +115,7 @@ def kmeans_start(X: Tensor, n_components: int, *, seed: int, n_init: int = 1) ->
     seed : int
     n_init : int, default 1
         Runs of k-means, the best of which is taken.
+    sample_weight : Tensor of shape (N,), optional
 
     Returns
     -------
@@ -117,11 +125,17 @@ def kmeans_start(X: Tensor, n_components: int, *, seed: int, n_init: int = 1) ->
     with warnings.catch_warnings():
         # Fewer distinct points than components: the empty clusters are given a place below.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = KMeans(n_components, n_init=n_init, random_state=seed).fit_predict(X.cpu().numpy())
-    return assignment_start(X, torch.as_tensor(labels, device=X.device).long(), n_components)
+        labels = KMeans(n_components, n_init=n_init, random_state=seed).fit_predict(
+            X.cpu().numpy(),
+            sample_weight=None if sample_weight is None else sample_weight.cpu().numpy(),
+        )
+    labels = torch.as_tensor(labels, device=X.device).long()
+    return assignment_start(X, labels, n_components, sample_weight=sample_weight)
 
 
-def assignment_start(X: Tensor, labels: Tensor, n_components: int) -> GMM:
+def assignment_start(
+    X: Tensor, labels: Tensor, n_components: int, *, sample_weight: Tensor | None = None
+) -> GMM:
     """Weights, means and covariances of given clusters: one M-step from hard labels.
 
     Parameters
@@ -130,6 +144,7 @@ def assignment_start(X: Tensor, labels: Tensor, n_components: int) -> GMM:
     labels : int64 Tensor of shape (N,)
         In 0..K−1.
     n_components : int
+    sample_weight : Tensor of shape (N,), optional
 
     Returns
     -------
@@ -137,15 +152,17 @@ def assignment_start(X: Tensor, labels: Tensor, n_components: int) -> GMM:
         Covariances are floored at a thousandth of the mean variance within clusters, so that
         clusters of few points start with a spread; an empty cluster starts at the data mean.
     """
-    counts = torch.bincount(labels, minlength=n_components)
-    means = X.mean(dim=0).repeat(n_components, 1)
+    shares = X.new_ones(X.shape[0]) if sample_weight is None else sample_weight.to(X.dtype)
+    shares = shares / shares.sum()
+    weights = X.new_zeros(n_components).index_add_(0, labels, shares)
+    means = (shares @ X).repeat(n_components, 1)
     covariances = X.new_zeros(n_components, X.shape[1], X.shape[1])
-    for k in counts.nonzero().squeeze(1).tolist():
-        members = X[labels == k]
-        means[k] = members.mean(dim=0)
-        residuals = members - means[k]
-        covariances[k] = residuals.T @ residuals / len(members)
-    weights = counts.to(X.dtype) / X.shape[0]
+    for k in weights.nonzero().squeeze(1).tolist():
+        members = labels == k
+        share = shares[members] / weights[k]
+        means[k] = share @ X[members]
+        residuals = X[members] - means[k]
+        covariances[k] = residuals.T @ (share[:, None] * residuals)
     variances = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
     within = (weights @ variances).item()
     floor = 1e-3 * within if within > 0 else _overall_variance(X)

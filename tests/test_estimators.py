@@ -1,0 +1,324 @@
+"""The estimators as scikit-learn's users meet them."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from biglearn_core import GMM, BigLearnEM, JointEM, fit_biglearn_em
+from biglearn_core.init import paper_start
+
+ESTIMATORS = [BigLearnEM, JointEM]
+
+
+def blobs(seed, *, sizes=(60, 80, 100, 40), D=3, sd=0.6):
+    rng = np.random.default_rng(seed)
+    centres = rng.uniform(-8, 8, (len(sizes), D))
+    X = np.concatenate(
+        [c + sd * rng.standard_normal((n, D)) for c, n in zip(centres, sizes, strict=True)]
+    )
+    return X[rng.permutation(len(X))]
+
+
+@parametrize_with_checks(
+    [
+        BigLearnEM(),
+        JointEM(n_components=2),
+        BigLearnEM(preset="paper", max_iter=5),
+    ]
+)
+def test_scikit_learn_conventions(estimator, check):
+    with warnings.catch_warnings():
+        # The checks fit tiny, degenerate data, about which the estimators rightly warn.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
+        check(estimator)
+        np.random.set_state(state)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_single_steps_agree_with_scikit_learn(seed):
+    X = blobs(seed)
+    start = JointEM(4, random_state=seed).fit(X)
+    ours = JointEM(4, init=start.mixture_, covariance_floor=1e-9, tol=1e-8).fit(X)
+    theirs = GaussianMixture(
+        4,
+        weights_init=start.weights_,
+        means_init=start.means_,
+        precisions_init=start.precisions_,
+        reg_covar=0,
+        tol=1e-8,
+        max_iter=500,
+    ).fit(X)
+    np.testing.assert_allclose(ours.weights_, theirs.weights_, atol=1e-5)
+    np.testing.assert_allclose(ours.means_, theirs.means_, atol=1e-4)
+    np.testing.assert_allclose(ours.covariances_, theirs.covariances_, atol=1e-4)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), atol=1e-3)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+    assert ours.bic(X) == pytest.approx(theirs.bic(X), abs=1e-2)
+    assert ours.aic(X) == pytest.approx(theirs.aic(X), abs=1e-2)
+    assert ours.lower_bound_ == pytest.approx(theirs.score(X), abs=1e-6)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("seed", range(2))
+def test_clusters_do_not_depend_on_the_layout_of_the_data(Estimator, seed):
+    X = blobs(seed)
+    rng = np.random.default_rng(seed)
+    model = Estimator(4, random_state=seed).fit(X)
+    labels = model.predict(X)
+    scaled = X * [1e6, 1.0, 1e-3]
+    columns, rows = rng.permutation(3), rng.permutation(len(X))
+    for Y, back in (
+        (scaled, slice(None)),
+        (X + np.array([0, 1e8, 0]), slice(None)),
+        (X[:, columns], slice(None)),
+        (X[rows], np.argsort(rows)),
+    ):
+        other = Estimator(4, random_state=seed).fit(Y)
+        np.testing.assert_array_equal(other.predict(Y)[back], labels)
+    moved = Estimator(4, random_state=seed).fit(scaled)
+    np.testing.assert_allclose(moved.means_, model.means_ * [1e6, 1.0, 1e-3], rtol=1e-6)
+    assert moved.lower_bound_ == pytest.approx(model.lower_bound_ - np.log(1e3), abs=1e-8)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_attributes_are_those_of_the_mixture(Estimator):
+    X = blobs(0)
+    model = Estimator(4, random_state=0).fit(X)
+    assert isinstance(model.mixture_, GMM)
+    GMM(model.mixture_.weights, model.mixture_.means, model.mixture_.covariances)
+    expected = model.mixture_.log_prob(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(model.score_samples(X), expected, atol=1e-9)
+    assert model.lower_bound_ == pytest.approx(expected.mean(), abs=1e-9)
+    assert model.score(X) == pytest.approx(expected.mean())
+    product = model.precisions_ @ model.covariances_
+    np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-8)
+    assert model.converged_
+    assert model.n_iter_ > 0
+    again = Estimator(4, random_state=0).fit_predict(X)
+    np.testing.assert_array_equal(again, model.predict(X))
+
+
+def test_sample_weights_in_score_and_fit():
+    X = blobs(1)
+    weights = np.random.default_rng(0).integers(0, 3, len(X))
+    model = BigLearnEM(4, random_state=0).fit(X, sample_weight=weights)
+    copies = np.repeat(X, weights, axis=0)
+    np.testing.assert_allclose(
+        model.means_, BigLearnEM(4, random_state=0).fit(copies).means_, atol=1e-9
+    )
+    assert model.score(X, sample_weight=weights) == pytest.approx(model.score(copies))
+    assert model.score(copies) == pytest.approx(model.lower_bound_)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_float32_stays_float32(Estimator):
+    X = blobs(2).astype(np.float32)
+    model = Estimator(4, random_state=0).fit(X)
+    for value in (
+        model.means_,
+        model.covariances_,
+        model.weights_,
+        model.precisions_,
+        model.score_samples(X),
+        model.predict_proba(X),
+        model.sample(5)[0],
+        model.impute(X),
+    ):
+        assert value.dtype == np.float32
+    assert model.mixture_.dtype == torch.float32
+    double = Estimator(4, random_state=0).fit(X.astype(np.float64))
+    assert adjusted_rand_score(model.predict(X), double.predict(X)) > 0.99
+
+
+def test_frames_pipelines_grids_clones_and_pickles():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(blobs(3), columns=["a", "b", "c"])
+    model = BigLearnEM(4, random_state=0).fit(frame)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["c", "b", "a"]])
+    restored = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(restored.predict(frame), model.predict(frame))
+    assert clone(model).get_params() == model.get_params()
+    pipeline = make_pipeline(StandardScaler(), BigLearnEM(4, random_state=0)).fit(frame)
+    assert adjusted_rand_score(pipeline.predict(frame), model.predict(frame)) > 0.99
+    search = GridSearchCV(BigLearnEM(random_state=0), {"n_components": [1, 4]}, cv=2).fit(frame)
+    assert search.best_params_ == {"n_components": 4}
+
+
+def test_polars_frames():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(blobs(3), schema=["a", "b", "c"])
+    model = BigLearnEM(4, random_state=0).fit(frame)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(model.predict(frame), model.predict(frame.to_numpy()[:, :]))
+
+
+def test_paper_preset_is_the_papers_loop():
+    X = blobs(0).astype(np.float32)
+    with pytest.warns(ConvergenceWarning):
+        model = BigLearnEM(
+            4, preset="paper", max_iter=30, covariance_floor=0.5, random_state=3
+        ).fit(X)
+    seed = np.random.RandomState(3).randint(2**31 - 1)
+    start = paper_start(4, 3, generator=torch.Generator().manual_seed(int(seed)))
+    result = fit_biglearn_em(
+        torch.from_numpy(X),
+        start,
+        n_iter=30,
+        n_local_steps=5,
+        p_joint=0.4,
+        p_marginal=0.1,
+        covariance_floor=0.5,
+        weight_smoothing=0.5,
+        seed=int(seed),
+    )
+    np.testing.assert_array_equal(model.means_, result.model.means.numpy())
+    np.testing.assert_array_equal(model.history_.task, result.history.task)
+    assert not model.converged_
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("X", "error", "text"),
+    [
+        (np.ones(5), ValueError, "reshape"),
+        (np.array([[1.0, np.inf], [0, 1], [2, 3]]), ValueError, "drop these rows"),
+        (np.array([["a", "b"], ["c", "d"]], dtype=object), ValueError, "encode categorical"),
+        (np.ones((1, 2)), ValueError, "minimum of 2"),
+        (np.array([[0.0, 1.0], [1.0, 0.0]]), ValueError, "use fewer components or more data"),
+    ],
+)
+def test_bad_data_name_the_remedy(Estimator, X, error, text):
+    with pytest.raises(error, match=text):
+        Estimator(3).fit(X)
+
+
+@pytest.mark.parametrize("estimator", [JointEM(2), BigLearnEM(2, preset="paper")])
+def test_nan_where_not_allowed_names_the_remedy(estimator):
+    X = blobs(0)
+    X[0, 0] = np.nan
+    with pytest.raises(ValueError, match="default preset, which fits and imputes"):
+        estimator.fit(X)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (-np.ones(280), "must be non-negative"),
+        (np.zeros(280), "at least one row"),
+        (np.ones(3), "sample_weight"),
+        (np.full(280, np.nan), "NaN"),
+    ],
+)
+def test_bad_weights_name_the_remedy(Estimator, weights, text):
+    with pytest.raises(ValueError, match=text):
+        Estimator(2).fit(blobs(0), sample_weight=weights)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_predict_before_fit_and_with_other_features(Estimator):
+    X = blobs(0)
+    for method in ("predict", "score_samples", "impute", "predict_proba"):
+        with pytest.raises(NotFittedError, match="fit"):
+            getattr(Estimator(2), method)(X)
+    with pytest.raises(NotFittedError, match="fit"):
+        Estimator(2).sample()
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        Estimator(2, random_state=0).fit(X).predict(X[:, :2])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"n_components": 0}, {"preset": "best"}, {"covariance_floor": 0.0}, {"device": "tpu"}],
+)
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_parameters_out_of_range_are_refused(Estimator, parameters):
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        Estimator(**parameters).fit(blobs(0))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_missing_cuda_device_names_the_remedy():
+    with pytest.raises(ValueError, match='use "auto"'):
+        BigLearnEM(2, device="cuda").fit(blobs(0))
+
+
+def test_floor_and_emptiness_are_warned_of():
+    X = np.c_[blobs(0), np.ones(280)]
+    with pytest.warns(ConvergenceWarning, match=r"covariance floor.*drop constant"):
+        model = BigLearnEM(4, random_state=0).fit(X)
+    without = BigLearnEM(4, random_state=0).fit_predict(X[:, :3])
+    assert adjusted_rand_score(model.predict(X), without) == 1
+
+
+def test_fewer_distinct_rows_than_components_are_warned_of():
+    X = np.repeat(np.array([[0.0, 0.0], [5.0, 5.0]]), 10, axis=0)
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = BigLearnEM(4, random_state=0).fit(X)
+    text = " ".join(str(warning.message) for warning in caught)
+    assert "covariance floor" in text
+    assert "use fewer components" in text
+    assert np.isfinite(model.lower_bound_)
+
+
+def test_stopping_early_is_warned_of_and_told():
+    X = np.random.default_rng(0).standard_normal((400, 4))
+    with pytest.warns(ConvergenceWarning, match="raise max_iter"):
+        model = JointEM(6, max_iter=2, tol=0.0, random_state=0).fit(X)
+    assert not model.converged_
+    assert model.n_iter_ == 2
+
+
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random"])
+def test_starts_of_plain_em(init):
+    X = blobs(0)
+    once, best = (JointEM(4, init=init, n_init=n, random_state=0).fit(X) for n in (1, 5))
+    assert best.lower_bound_ >= once.lower_bound_ - 1e-9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_default_is_at_the_optimum_where_clusters_are_apart(seed):
+    rng = np.random.default_rng(seed)
+    at = 3.0 * np.arange(4)
+    centres = np.array([(a, b) for a in at for b in at])
+    z = rng.integers(0, 16, 800)
+    X = centres[z] + 0.4 * rng.standard_normal((800, 2))
+    theirs = GaussianMixture(16, means_init=centres, reg_covar=0, random_state=0).fit(X).score(X)
+    assert BigLearnEM(16, random_state=seed).fit(X).lower_bound_ > theirs - 1e-4
+
+
+def test_random_state_is_honoured_and_the_global_one_untouched():
+    X = blobs(0)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, two = (BigLearnEM(6, random_state=1).fit(X) for _ in range(2))
+    np.testing.assert_array_equal(one.means_, two.means_)
+    np.testing.assert_array_equal(one.sample(4)[0], two.sample(4)[0])
+    BigLearnEM(4).fit(X).sample(3)
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_verbose_shows_progress(capsys):
+    BigLearnEM(2, verbose=1, random_state=0).fit(blobs(0))
+    assert "log-likelihood" in capsys.readouterr().err
+
+
+def test_samples_follow_the_mixture():
+    model = BigLearnEM(4, random_state=0).fit(blobs(0))
+    X, z = model.sample(20_000)
+    np.testing.assert_allclose(np.bincount(z) / len(z), model.weights_, atol=0.02)
+    for k in range(4):
+        np.testing.assert_allclose(X[z == k].mean(axis=0), model.means_[k], atol=0.06)
