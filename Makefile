@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce quick test notebooks lab lint clean data
+.PHONY: help env reproduce quick test notebooks lab lint clean data docs
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lab: $(READY) ## open Jupyter
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(READY) ## build the API reference into docs/api
+	$(BIN)/python docs/build.py
 
 data: $(READY) ## download further data sets: make data SETS="covtype connect-4"
 	$(BIN)/python -m biglearn_core.datasets $(SETS)

@@ -39,14 +39,16 @@ def with_gaps(seed, N, D, share):
 
 def naive_conditionals(x, weights, means, covariances):
     """Density, and mean and covariance of the whole row, for every component."""
-    O, M = np.flatnonzero(~np.isnan(x)), np.flatnonzero(np.isnan(x))
+    known, missing = np.flatnonzero(~np.isnan(x)), np.flatnonzero(np.isnan(x))
     for w, m, C in zip(weights, means, covariances, strict=True):
         density, mean, covariance = w, m.copy(), np.zeros_like(C)
-        if len(O):
-            density = w * multivariate_normal(m[O], C[np.ix_(O, O)]).pdf(x[O])
-            B = C[np.ix_(M, O)] @ np.linalg.inv(C[np.ix_(O, O)])
-            mean[O], mean[M] = x[O], m[M] + B @ (x[O] - m[O])
-            covariance[np.ix_(M, M)] = C[np.ix_(M, M)] - B @ C[np.ix_(O, M)]
+        if len(known):
+            density = w * multivariate_normal(m[known], C[np.ix_(known, known)]).pdf(x[known])
+            B = C[np.ix_(missing, known)] @ np.linalg.inv(C[np.ix_(known, known)])
+            mean[known], mean[missing] = x[known], m[missing] + B @ (x[known] - m[known])
+            covariance[np.ix_(missing, missing)] = (
+                C[np.ix_(missing, missing)] - B @ C[np.ix_(known, missing)]
+            )
         else:
             covariance = C
         yield density, mean, covariance
