@@ -71,10 +71,10 @@ def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):
     ]
     same_runs(parallel, alone)
 
-    def fail_on_second(config, seed, root):
+    def fail_on_second(config, seed, store):
         if seed == 2:
             raise KeyboardInterrupt
-        original(config, seed, root)
+        original(config, seed, store)
 
     original = gmm25._run_seed
     monkeypatch.setattr(gmm25, "_run_seed", fail_on_second)
@@ -108,12 +108,14 @@ def test_results_tell_what_they_are(tmp_path):
 
 
 def test_peers_are_reported_beside_the_optimum(tmp_path):
-    config = PeersConfig(seeds=(1,), n_train=300, n_test=100, starts=("kmeans",), n_inits=(1,))
-    (row,) = run_peers(config, root=tmp_path)
-    assert row["init_params"] == "kmeans"
-    assert row["test_kl"] > 0
-    assert row["seconds"] > 0
-    assert run_peers(config, root=tmp_path) == [row]
+    config = PeersConfig(seeds=(1,), n_train=1500, n_test=100, starts=("kmeans",), n_inits=(1,))
+    rows = run_peers(config, root=tmp_path)
+    assert [row["method"] for row in rows] == [
+        "BigLearnEM, defaults",
+        "scikit-learn, kmeans, n_init=1",
+    ]
+    assert all(row["test_kl"] > 0 and row["seconds"] > 0 for row in rows)
+    assert run_peers(config, root=tmp_path) == rows
 
 
 def test_an_unwritable_root_is_a_clear_error(tmp_path):

@@ -17,6 +17,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from biglearn_core.estimators import BigLearnEM
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.published import GMM25_SEEDS
 from biglearn_core.experiments.store import Result, ResultStore
@@ -98,7 +99,7 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class PeersConfig:
-    """Settings of scikit-learn's GaussianMixture on the same data.
+    """Settings of scikit-learn's GaussianMixture beside our estimator on the same data.
 
     Parameters
     ----------
@@ -275,7 +276,7 @@ def run(
     """
     store = _store("gmm25", config, root)
     missing = [seed for seed in config.seeds if store.load(f"seed_{seed}") is None]
-    jobs = [(config, seed, root) for seed in missing]
+    jobs = [(config, seed, store) for seed in missing]
     run_jobs(_run_seed, jobs, n_jobs=n_jobs, description="25-GMM seeds")
     return [_seed_run(store.load(f"seed_{seed}")) for seed in config.seeds]
 
@@ -283,7 +284,7 @@ def run(
 def run_peers(
     config: PeersConfig, *, root: str | os.PathLike | None = None, n_jobs: int | None = None
 ) -> list[dict]:
-    """Fit scikit-learn's GaussianMixture on every seed, or load what is finished.
+    """Fit scikit-learn's GaussianMixture, and our estimator's defaults, or load what is finished.
 
     Parameters
     ----------
@@ -294,11 +295,11 @@ def run_peers(
     Returns
     -------
     rows : list of dict
-        One per seed, start and n_init: seed, init_params, n_init, test_kl, optimum_kl, seconds.
+        One per seed and method: seed, method, test_kl, optimum_kl (without smoothing), seconds.
     """
     store = _store("gmm25_peers", config, root)
     missing = [seed for seed in config.seeds if store.load(f"seed_{seed}") is None]
-    jobs = [(config, seed, root) for seed in missing]
+    jobs = [(config, seed, store) for seed in missing]
     run_jobs(_run_peers_on_seed, jobs, n_jobs=n_jobs, description="scikit-learn seeds")
     return [row for seed in config.seeds for row in store.load(f"seed_{seed}").summary["rows"]]
 
@@ -373,7 +374,7 @@ def _to_convergence(data: Data, config: Config, start: GMM, weight_smoothing: fl
     )
 
 
-def _run_seed(config: Config, seed: int, root: str | os.PathLike | None) -> None:
+def _run_seed(config: Config, seed: int, store: ResultStore) -> None:
     data = draw_data(seed, n_train=config.n_train, n_test=config.n_test)
     evaluate = KLEvaluator(data.truth, data.X_test)
     summary = {"seed": seed, "optimum_kl": evaluate(optimum(data, config).model).joint}
@@ -395,7 +396,7 @@ def _run_seed(config: Config, seed: int, root: str | os.PathLike | None) -> None
         }
         arrays |= recorder.arrays() | _pack(f"{method}/final", [final])
         arrays |= _pack(f"{method}/fair", [fair.model])
-    _store("gmm25", config, root).save(f"seed_{seed}", summary, arrays)
+    store.save(f"seed_{seed}", summary, arrays)
 
 
 class _Recorder:
@@ -435,37 +436,35 @@ class _Recorder:
         }
 
 
-def _run_peers_on_seed(config: PeersConfig, seed: int, root: str | os.PathLike | None) -> None:
+def _run_peers_on_seed(config: PeersConfig, seed: int, store: ResultStore) -> None:
     data = draw_data(seed, n_train=config.n_train, n_test=config.n_test)
     evaluate = KLEvaluator(data.truth, data.X_test)
-    optimum_kl = evaluate(optimum(data, Config()).model).joint
+    K = data.truth.n_components
+    options = {"max_iter": config.max_iter, "reg_covar": config.reg_covar, "random_state": seed}
+    fits = {"BigLearnEM, defaults": BigLearnEM(K, random_state=seed)} | {
+        f"scikit-learn, {start}, n_init={n}": GaussianMixture(
+            K, init_params=start, n_init=n, **options
+        )
+        for start in config.starts
+        for n in config.n_inits
+    }
     rows = []
-    for start in config.starts:
-        for n_init in config.n_inits:
-            peer = GaussianMixture(
-                len(data.truth.weights),
-                init_params=start,
-                n_init=n_init,
-                max_iter=config.max_iter,
-                reg_covar=config.reg_covar,
-                random_state=seed,
-            )
-            started = time.perf_counter()
-            peer.fit(data.X_train.numpy())
-            seconds = time.perf_counter() - started
-            parameters = (peer.weights_, peer.means_, peer.covariances_)
-            model = GMM(*(torch.from_numpy(parameter) for parameter in parameters))
-            rows.append(
-                {
-                    "seed": seed,
-                    "init_params": start,
-                    "n_init": n_init,
-                    "test_kl": evaluate(model).joint,
-                    "optimum_kl": optimum_kl,
-                    "seconds": seconds,
-                }
-            )
-    _store("gmm25_peers", config, root).save(f"seed_{seed}", {"rows": rows}, {})
+    for method, estimator in fits.items():
+        started = time.perf_counter()
+        estimator.fit(data.X_train.numpy())
+        seconds = time.perf_counter() - started
+        parameters = (estimator.weights_, estimator.means_, estimator.covariances_)
+        model = GMM(*(torch.from_numpy(parameter) for parameter in parameters))
+        rows.append(
+            {
+                "seed": seed,
+                "method": method,
+                "test_kl": evaluate(model).joint,
+                "optimum_kl": evaluate(optimum(data, Config(weight_smoothing=0.0)).model).joint,
+                "seconds": seconds,
+            }
+        )
+    store.save(f"seed_{seed}", {"rows": rows}, {})
 
 
 def _store(name: str, config: Config | PeersConfig, root: str | os.PathLike | None) -> ResultStore:

@@ -32,7 +32,7 @@ def score_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
 
 
 def peers_table(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> pd.DataFrame:
-    """Compare with scikit-learn's GaussianMixture on the same data.
+    """Compare with estimators on the same data, each against the optimum of its own objective.
 
     Parameters
     ----------
@@ -46,10 +46,6 @@ def peers_table(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> pd.DataFram
         Per method: seeds, seeds within 2% of the optimum, mean test KL and seconds.
     """
     frame = pd.DataFrame(rows)
-    frame["method"] = [
-        f"scikit-learn, {start}, n_init={n}"
-        for start, n in zip(frame["init_params"], frame["n_init"], strict=True)
-    ]
     ours = pd.DataFrame(
         {
             "method": method,

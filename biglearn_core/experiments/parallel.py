@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from IPython import get_ipython
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
@@ -45,7 +46,7 @@ def progress(iterable: Iterable[T], *, description: str, total: int | None = Non
         outside notebooks and terminals.
     """
     quiet = bool(os.environ.get("BIGLEARN_QUIET"))
-    visible = "ipykernel" in sys.modules or sys.stderr.isatty()
+    visible = get_ipython() is not None or sys.stderr.isatty()
     return tqdm(iterable, desc=description, total=total, disable=quiet or not visible)
 
 

@@ -184,7 +184,7 @@ def plot_boxes(runs: Sequence[SeedRun]) -> Figure:
 
 
 def plot_peers(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> Figure:
-    """Show excess over the optimum against seconds, scikit-learn's starts and both methods.
+    """Show excess over the optimum against seconds, estimators and both methods.
 
     Parameters
     ----------
@@ -198,26 +198,14 @@ def plot_peers(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> Figure:
     """
     figure, axes = new_figure(width=7, height=4.2)
     panel = tidy(axes[0, 0])
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        name = f"scikit-learn, {row['init_params']}, n_init={row['n_init']}"
-        excess = row["test_kl"] - row["optimum_kl"]
-        groups.setdefault(name, []).append((row["seconds"], excess))
-    starts = list(dict.fromkeys(row["init_params"] for row in rows))
-    palette = (COLOURS[2], COLOURS[3], COLOURS[4])
-    for name, points in groups.items():
-        start = next(i for i, s in enumerate(starts) if f", {s}, " in name)
-        marker = "o" if name.endswith("n_init=1") else "s"
-        panel.scatter(
-            *np.array(points).T, s=22, marker=marker, color=palette[start], alpha=0.8, label=name
-        )
+    points = [(row["method"], row["seconds"], row["test_kl"] - row["optimum_kl"]) for row in rows]
     for method in METHODS:
-        points = [
-            (r.methods[method].seconds, r.methods[method].fair_kl - r.optimum_kl) for r in runs
-        ]
-        panel.scatter(
-            *np.array(points).T, s=36, marker="*", color=METHOD_COLOURS[method], label=method
-        )
+        fits = [(run.methods[method], run.optimum_kl) for run in runs]
+        points += [(f"{method} (paper)", fit.seconds, fit.fair_kl - best) for fit, best in fits]
+    for position, name in enumerate(dict.fromkeys(name for name, *_ in points)):
+        seconds, excess = np.array([p[1:] for p in points if p[0] == name]).T
+        style = {"color": COLOURS[position % 7], "marker": "*osD^vP<>"[position % 9]}
+        panel.scatter(seconds, excess, s=28, alpha=0.8, label=name, **style)
     panel.set_xscale("log")
     panel.set_yscale("symlog", linthresh=1e-3)
     panel.set(xlabel="seconds per fit", ylabel="test KL above the optimum (nats)")
