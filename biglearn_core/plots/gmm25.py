@@ -208,6 +208,7 @@ def plot_peers(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> Figure:
         panel.scatter(seconds, excess, s=28, alpha=0.8, label=name, **style)
     panel.set_xscale("log")
     panel.set_yscale("symlog", linthresh=1e-3)
+    panel.set_ylim(-1e-2, 1)
     panel.set(xlabel="seconds per fit", ylabel="test KL above the optimum (nats)")
     panel.legend(
         frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2
