@@ -62,8 +62,8 @@ class SearchConfig:
     max_iter : int, default 500
         Joint steps at the end, at most.
     max_steps : int, optional
-        EM steps of one search, beyond which no further move is tried. When not given, 20 + 4 (K +
-        the steps of the first climb), with 6 instead of 4 in larger problems; none with fewer
+        EM steps of one search, beyond which no further move is tried. When not given, 20 + c (K +
+        the steps of the first climb) with c from 3 to 6, growing with the problem; none with fewer
         points than coordinates in a component, where moves lead nowhere and the best start is all
         there is.
     n_starts : int, optional
@@ -75,12 +75,12 @@ class SearchConfig:
         The same as `max_iter` for joint steps within the search.
     swap_iter : int, default 20
         Joint steps after a swap, at most; fewer where they do not lead above the model before it.
-    max_rejected : int, default 5
+    max_rejected : int, default 4
         Single swaps rejected in a row that end a round of swaps.
     accepted_loss : float, default 0.1
         A swap is tried if the mean log-likelihood is expected to fall by no more than this over K,
         in nats: what a swap gains where components overlap shows in the joint steps after it.
-    patience : int, default 2
+    patience : int, default 1
         Bursts of matching tasks that come back to the same likelihood and so end the search.
     max_bursts : int, default 8
     n_tasks : int, default 12
@@ -107,9 +107,9 @@ class SearchConfig:
     coarse_tol: float = 1e-4
     coarse_iter: int = 60
     swap_iter: int = 20
-    max_rejected: int = 5
+    max_rejected: int = 4
     accepted_loss: float = 0.1
-    patience: int = 2
+    patience: int = 1
     max_bursts: int = 8
     n_tasks: int = 12
     n_local_steps: tuple[int, ...] = (1, 2)
@@ -402,7 +402,8 @@ class _Search:
         K = first.model.n_components
         if N <= K * D:
             return 0
-        factor = 6 if max(10 * K * D, 2000) <= N else 4
+        determined = N >= 10 * K * D
+        factor = (6 if N * K * D >= 100_000 else 4) if determined else 3
         return 20 + factor * (K + first.n_steps)
 
     def _spent(self) -> bool:

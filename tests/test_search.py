@@ -86,6 +86,36 @@ def test_never_below_its_start_and_log_likelihood_is_the_models(seed):
     assert result.log_likelihood == pytest.approx(mean_density(X, result.model), abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_swaps_alone_mend_a_start_with_misplaced_components(seed):
+    X, means = grid(3, 450, seed)
+    wrong = means.copy()
+    wrong[8] = wrong[0] + 0.1
+    start = GMM(
+        torch.full((9,), 1 / 9, dtype=X.dtype),
+        torch.from_numpy(wrong),
+        0.1 * torch.eye(2, dtype=X.dtype).repeat(9, 1, 1),
+    )
+    config = SearchConfig(max_bursts=0)
+    result = search_mixture(X, 9, covariance_floor=FLOOR, seed=seed, init=start, config=config)
+    distances = torch.cdist(result.model.means, torch.from_numpy(means))
+    assert distances.min(dim=0).values.max() < 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bursts_that_lose_are_not_kept(seed):
+    X = torch.from_numpy(np.random.default_rng(seed).standard_normal((200, 4)))
+    config = SearchConfig(
+        patience=99, max_bursts=6, max_steps=10**6, n_tasks=30, n_local_steps=(5,), coarse_iter=1
+    )
+    history = search_mixture(X, 8, covariance_floor=FLOOR, seed=seed, config=config).history
+    bursts = history.move == MOVES.index("matching")
+    assert bursts.sum() == 6
+    assert not history.accepted[bursts].all()
+    assert history.log_likelihood[-1] >= history.log_likelihood[bursts].max()
+    assert history.log_likelihood[-1] >= history.log_likelihood[0]
+
+
 def test_history_tells_every_move():
     X, _ = grid(4, 1000, 0)
     result = search_mixture(X, 20, covariance_floor=FLOOR, seed=0)
