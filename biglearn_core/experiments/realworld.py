@@ -51,6 +51,7 @@ CURVE_COLUMNS = ("nmi", "ari", "acc", "log_likelihood", "train_log_likelihood")
 
 _SETTINGS = Path(__file__).with_suffix(".yaml")
 _N_LAST = 10
+_EARLY = (1, 2, 5, 10)
 _PARAMETERS = ("weights", "means", "covariances")
 
 # Settings that only some methods depend on: results of the others survive a change of them.
@@ -95,7 +96,7 @@ class Config:
         Law of the size of a marginal.
     transform : {"orthogonal", "rotation"}
     evaluate_every : int
-        Iterations between two evaluations; the first iteration is evaluated, too.
+        Iterations between two evaluations; iterations 1, 2, 5 and 10 are evaluated, too.
     peer_inits, peer_iterations : int
         `n_init` of K-means and GaussianMixture, `max_iter` of all peers.
     dtype : {"float32", "float64"}
@@ -495,13 +496,14 @@ class _Recorder:
         self.seconds = 0.0
 
     def __call__(self, iteration: int, model: GMM) -> None:
-        if iteration and (iteration + 1) % self._every:
+        done = iteration + 1
+        if done % self._every and done not in _EARLY:
             return
         started = time.process_time()
         data = self._data
         clusters = model.predict(data.X_test).numpy()
         test = _score(model, data.X_test, data.y_test, clusters)
-        self._iterations.append(iteration + 1)
+        self._iterations.append(done)
         self._rows.append([*asdict(test).values(), _mean_log_prob(model, data.X_train)])
         self.seconds += time.process_time() - started
 
