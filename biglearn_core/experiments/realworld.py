@@ -350,16 +350,12 @@ def run_sets(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"there is no method {unknown[0]!r}; known are {METHODS}")
-    tasks = [
-        (store, config, method, seed)
-        for config in configs
-        for store, method, seed in _tasks(config, methods, root)
-    ]
-    missing = [task for task in tasks if task[0].load(_name(*task[2:])) is None]
+    groups = [_tasks(config, methods, root) for config in configs]
+    missing = [task for group in groups for task in group if task[0].load(_name(*task[2:])) is None]
     run_jobs(_run_one, missing, n_jobs=n_jobs, description="real-world fits")
     return [
-        [_method_run(store.load(_name(method, seed))) for store, method, seed in group]
-        for group in (_tasks(config, methods, root) for config in configs)
+        [_method_run(store.load(_name(method, seed))) for store, _, method, seed in group]
+        for group in groups
     ]
 
 
@@ -421,7 +417,7 @@ def fit_method(
 
 def _tasks(config: Config, methods: Sequence[str], root: str | os.PathLike | None) -> list[tuple]:
     stores = {method: _store(config, method, root) for method in methods}
-    return [(stores[method], method, seed) for seed in config.seeds for method in methods]
+    return [(stores[method], config, method, seed) for seed in config.seeds for method in methods]
 
 
 def _store(config: Config, method: str, root: str | os.PathLike | None) -> ResultStore:

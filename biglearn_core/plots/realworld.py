@@ -221,7 +221,7 @@ def plot_published(paper: Sequence[MethodRun], fair: Sequence[MethodRun]) -> Fig
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over seeds, the first axis; zero for a single one."""
+    """Take the standard deviation over seeds, the first axis; zero for a single one."""
     return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
 
 
