@@ -51,6 +51,7 @@ CURVE_COLUMNS = ("nmi", "ari", "acc", "log_likelihood", "train_log_likelihood")
 
 _SETTINGS = Path(__file__).with_suffix(".yaml")
 _N_LAST = 10
+_EARLY = (1, 2, 5, 10)
 _PARAMETERS = ("weights", "means", "covariances")
 
 # Settings that only some methods depend on: results of the others survive a change of them.
@@ -95,7 +96,7 @@ class Config:
         Law of the size of a marginal.
     transform : {"orthogonal", "rotation"}
     evaluate_every : int
-        Iterations between two evaluations; the first iteration is evaluated, too.
+        Iterations between two evaluations; iterations 1, 2, 5 and 10 are evaluated, too.
     peer_inits, peer_iterations : int
         `n_init` of K-means and GaussianMixture, `max_iter` of all peers.
     dtype : {"float32", "float64"}
@@ -349,16 +350,12 @@ def run_sets(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"there is no method {unknown[0]!r}; known are {METHODS}")
-    tasks = [
-        (store, config, method, seed)
-        for config in configs
-        for store, method, seed in _tasks(config, methods, root)
-    ]
-    missing = [task for task in tasks if task[0].load(_name(*task[2:])) is None]
+    groups = [_tasks(config, methods, root) for config in configs]
+    missing = [task for group in groups for task in group if task[0].load(_name(*task[2:])) is None]
     run_jobs(_run_one, missing, n_jobs=n_jobs, description="real-world fits")
     return [
-        [_method_run(store.load(_name(method, seed))) for store, method, seed in group]
-        for group in (_tasks(config, methods, root) for config in configs)
+        [_method_run(store.load(_name(method, seed))) for store, _, method, seed in group]
+        for group in groups
     ]
 
 
@@ -420,7 +417,7 @@ def fit_method(
 
 def _tasks(config: Config, methods: Sequence[str], root: str | os.PathLike | None) -> list[tuple]:
     stores = {method: _store(config, method, root) for method in methods}
-    return [(stores[method], method, seed) for seed in config.seeds for method in methods]
+    return [(stores[method], config, method, seed) for seed in config.seeds for method in methods]
 
 
 def _store(config: Config, method: str, root: str | os.PathLike | None) -> ResultStore:
@@ -495,13 +492,14 @@ class _Recorder:
         self.seconds = 0.0
 
     def __call__(self, iteration: int, model: GMM) -> None:
-        if iteration and (iteration + 1) % self._every:
+        done = iteration + 1
+        if done % self._every and done not in _EARLY:
             return
         started = time.process_time()
         data = self._data
         clusters = model.predict(data.X_test).numpy()
         test = _score(model, data.X_test, data.y_test, clusters)
-        self._iterations.append(iteration + 1)
+        self._iterations.append(done)
         self._rows.append([*asdict(test).values(), _mean_log_prob(model, data.X_train)])
         self.seconds += time.process_time() - started
 

@@ -58,7 +58,7 @@ def plot_curves(runs: Sequence[MethodRun]) -> Figure:
         for method in _OURS:
             group = [run for run in runs if run.method == method]
             iterations, values = _aligned(group, CURVE_COLUMNS.index(column), right)
-            mean, spread = values.mean(axis=0), values.std(axis=0)
+            mean, spread = values.mean(axis=0), _spread(values)
             colour = METHOD_COLOURS[method]
             panel.plot(iterations, mean, color=colour, linewidth=1.6, label=method)
             panel.fill_between(
@@ -69,7 +69,7 @@ def plot_curves(runs: Sequence[MethodRun]) -> Figure:
             panel.errorbar(
                 1.12 * right,
                 np.mean(final),
-                yerr=np.std(final),
+                yerr=_spread(np.array(final)),
                 fmt="o",
                 color=colour,
                 markersize=4,
@@ -131,7 +131,7 @@ def plot_differences(table: pd.DataFrame) -> Figure:
 
 
 def plot_clusters(runs: Sequence[MethodRun], data: Data, *, seed: int) -> Figure:
-    """Show the test points of one seed in the plane of their first two principal components.
+    """Show the training points of one seed in the plane of their first two principal components.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def plot_clusters(runs: Sequence[MethodRun], data: Data, *, seed: int) -> Figure
     centre = data.X_train.mean(dim=0)
     _, _, axes_of_data = torch.linalg.svd(data.X_train - centre, full_matrices=False)
     plane = axes_of_data[:2]
-    X, y = data.X_test[:_N_SHOWN], data.y_test[:_N_SHOWN]
+    X, y = data.X_train[:_N_SHOWN], data.y_train[:_N_SHOWN]
     Z = (X @ plane.T).numpy()
     chosen = {run.method: run.model for run in runs if run.seed == seed}
     _, classes = np.unique(y, return_inverse=True)
@@ -159,14 +159,14 @@ def plot_clusters(runs: Sequence[MethodRun], data: Data, *, seed: int) -> Figure
     for panel, (title, labels) in zip(axes[0], groups.items(), strict=True):
         _, colours = np.unique(labels, return_inverse=True)
         palette = np.array(COLOURS)[colours % len(COLOURS)]
-        panel.scatter(*Z.T, s=5, c=palette, alpha=0.6, linewidths=0)
+        panel.scatter(*Z.T, s=6, c=palette, alpha=0.6, linewidths=0)
         panel.set_title(title if title == "classes" else f"clusters of {title}", fontsize=10)
         panel.set_xlabel("first principal component", fontsize=9)
     axes[0, 0].set_ylabel("second principal component", fontsize=9)
     low, high = Z.min(axis=0), Z.max(axis=0)
     for panel, method in zip(axes[0, 1:], _OURS, strict=True):
         draw_ellipses(panel, chosen[method].transform(plane), colour=COLOURS[6])
-    margin = 0.08 * (high - low)
+    margin = 0.12 * (high - low)
     axes[0, 0].set(
         xlim=(low[0] - margin[0], high[0] + margin[0]),
         ylim=(low[1] - margin[1], high[1] + margin[1]),
@@ -218,6 +218,11 @@ def plot_published(paper: Sequence[MethodRun], fair: Sequence[MethodRun]) -> Fig
         panel.set_yticks(range(len(rows)), [f"{m}, {p}" for m, p, _ in rows], fontsize=9)
     axes[0, -1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.16))
     return figure
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Take the standard deviation over seeds, the first axis; zero for a single one."""
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
 
 
 def _aligned(runs: Sequence[MethodRun], column: int, right: int) -> tuple[np.ndarray, np.ndarray]:
