@@ -231,7 +231,7 @@ def animate(
     fit = run.methods[method]
     figure, axes = new_figure(width=3.6, height=3.9)
     panel = axes[0, 0]
-    draw_points(panel, data.X_train[:1000])
+    draw_points(panel, data.X_train[:500])
     panel.set(xlim=(-_HALF_WIDTH, _HALF_WIDTH), ylim=(-_HALF_WIDTH, _HALF_WIDTH))
 
     def draw(frame: int) -> None:
@@ -245,6 +245,6 @@ def animate(
     animation = FuncAnimation(figure, draw, frames=frames, init_func=lambda: None)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "animation.gif"
-        animation.save(whole, writer=PillowWriter(fps=5), dpi=64)
+        animation.save(whole, writer=PillowWriter(fps=5), dpi=56)
         with write_atomically(path) as file:
             file.write(whole.read_bytes())
