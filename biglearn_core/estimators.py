@@ -197,7 +197,7 @@ class JointEM(MixtureEstimator):
         if self.init == "kmeans":
             return kmeans_start(Z, K, seed=seed, sample_weight=weights)
         if self.init == "k-means++":
-            return kmeans_plusplus_start(Z, K, seed=seed)
+            return kmeans_plusplus_start(Z, K, seed=seed, sample_weight=weights)
         return random_points_start(Z, K, seed=seed)
 
 

@@ -74,7 +74,9 @@ def random_points_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
     return _with_data_covariance(X, X[torch.as_tensor(rows, device=X.device)])
 
 
-def kmeans_plusplus_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
+def kmeans_plusplus_start(
+    X: Tensor, n_components: int, *, seed: int, sample_weight: Tensor | None = None
+) -> GMM:
     """Put the means on rows drawn by k-means++, and assign every point to the nearest.
 
     Parameters
@@ -83,6 +85,7 @@ def kmeans_plusplus_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
     n_components : int
         At most N.
     seed : int
+    sample_weight : Tensor of shape (N,), optional
 
     Returns
     -------
@@ -92,9 +95,11 @@ def kmeans_plusplus_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
     """
     _check_components(n_components, X)
     data = X.cpu().numpy()
-    centres, _ = kmeans_plusplus(data, n_components, random_state=seed)
+    shares = None if sample_weight is None else sample_weight.cpu().numpy()
+    centres, _ = kmeans_plusplus(data, n_components, sample_weight=shares, random_state=seed)
     centres = torch.as_tensor(centres, dtype=X.dtype, device=X.device)
-    return assignment_start(X, torch.cdist(X, centres).argmin(dim=1), n_components)
+    labels = torch.cdist(X, centres).argmin(dim=1)
+    return assignment_start(X, labels, n_components, sample_weight=sample_weight)
 
 
 def kmeans_start(

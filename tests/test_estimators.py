@@ -284,6 +284,15 @@ def test_stopping_early_is_warned_of_and_told():
     assert model.n_iter_ == 2
 
 
+@pytest.mark.parametrize("init", ["kmeans", "k-means++"])
+def test_starts_of_plain_em_take_weights_as_copies(init):
+    X = np.random.default_rng(0).standard_normal((300, 2))
+    weights = np.random.default_rng(1).integers(0, 4, 300)
+    weighted = JointEM(3, init=init, random_state=0).fit(X, sample_weight=weights)
+    copies = JointEM(3, init=init, random_state=0).fit(np.repeat(X, weights, axis=0))
+    np.testing.assert_allclose(weighted.means_, copies.means_, atol=1e-8)
+
+
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random"])
 def test_starts_of_plain_em(init):
     X = blobs(0)
