@@ -32,7 +32,7 @@ from biglearn_core.persistence import write_atomically
 from biglearn_core.points import Points
 
 EPS = 0.05
-OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "fashion_step.json"
+OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "fashion_step.json"
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

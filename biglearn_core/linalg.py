@@ -58,7 +58,7 @@ def cholesky(covariances: Tensor) -> Tensor:
     factors, info = torch.linalg.cholesky_ex(covariances.double())
     if torch.count_nonzero(info).item():
         failed = info.nonzero().squeeze(1).tolist()
-        least = torch.linalg.eigvalsh(covariances[failed].double()).min().item()
+        least = _eigh(covariances[failed].double())[0].min().item()
         raise ValueError(
             f"the covariances of components {failed} are not positive definite (least eigenvalue "
             f"{least:g}): use fewer components, raise covariance_floor, or fit in float64"
@@ -197,12 +197,24 @@ def _cpu_eigenpairs_above(matrix: Tensor, threshold: float) -> tuple[Tensor, Ten
 
 
 def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Full decomposition; in float64 where float32 does not converge."""
+    """Full decomposition; in float64 where float32 does not converge.
+
+    In float32 the library under torch can also report success and return NaN, seen on matrices with
+    hundreds of eigenvalues near zero.
+    """
     try:
-        return torch.linalg.eigh(matrices)
+        values, vectors = torch.linalg.eigh(matrices)
+        if values.isfinite().all():
+            return values, vectors
     except torch.linalg.LinAlgError:
-        values, vectors = torch.linalg.eigh(matrices.double())
-        return values.to(matrices.dtype), vectors.to(matrices.dtype)
+        pass
+    if not matrices.isfinite().all():
+        raise ValueError(
+            "a covariance is not finite: the data spread too far for their dtype; scale them or "
+            "fit in float64"
+        )
+    values, vectors = torch.linalg.eigh(matrices.double())
+    return values.to(matrices.dtype), vectors.to(matrices.dtype)
 
 
 @cache

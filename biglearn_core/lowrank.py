@@ -39,6 +39,10 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 # Error of an eigenvalue, in units of eps times the largest.
 _ROUNDING = 4
 
+# Strips of coordinates over which the products are summed: a third of the rounding, in no more time
+# (benchmarks/fashion_step.py).
+_STRIPS = 8
+
 # Points whose products with all directions are held at once.
 _CHUNK = 8192
 
@@ -354,7 +358,7 @@ class LowRankDensity:
         Large terms cancel in it, so it is added up in float64, and rounded at the end.
         """
         Z = self._points.Z[:, part]
-        products = torch.addmm(self._offsets[:, None], self._rows, Z.to(self._rows.dtype))
+        products = self._products(Z.to(self._rows.dtype))
         *whitened, linear = products.split([*self._ranks, len(self._means)])
         log_prob = torch.addcmul(
             self._constants, self._half_precisions, self._points.squared_norms[part], value=-1
@@ -363,6 +367,18 @@ class LowRankDensity:
         for k, y in enumerate(whitened):
             log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
         return log_prob.to(Z.dtype)
+
+    def _products(self, Z: Tensor) -> Tensor:
+        """All rows times the points, shifted by the offsets.
+
+        Summed over strips of coordinates: a library may run one accumulator through all of them,
+        and shorter sums round less.
+        """
+        products = self._offsets[:, None].expand(-1, Z.shape[1]).contiguous()
+        strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
+        for rows, coordinates in strips:
+            products.addmm_(rows, coordinates)
+        return products
 
     def component_log_prob(self) -> Tensor:
         """Log π_k N(y_n | m_k, C_k) of all points, shape (K, N)."""

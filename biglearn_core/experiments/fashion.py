@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +268,8 @@ def run(
     runs : list of SeedRun
         In the order of the seeds.
     """
-    store = ResultStore("fashion", config, module=__name__, root=root)
+    key = replace(config, seeds=Config.seeds)  # a seed does not depend on its company
+    store = ResultStore("fashion", key, module=__name__, root=root)
     images = load_images(config.n_images, device=device)
     return [run_seed(config, seed, images, store=store, report=report) for seed in config.seeds]
 
