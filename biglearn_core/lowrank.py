@@ -374,7 +374,7 @@ class LowRankDensity:
         Summed over strips of coordinates: a library may run one accumulator through all of them,
         and shorter sums round less.
         """
-        products = self._offsets[:, None].expand(-1, Z.shape[1]).contiguous()
+        products = self._offsets[:, None].repeat(1, Z.shape[1])
         strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
         for rows, coordinates in strips:
             products.addmm_(rows, coordinates)
