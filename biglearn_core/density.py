@@ -180,7 +180,8 @@ class WhitenedDensity:
         self._log_constants = law.log_constants.to(dtype)[:, None]
         self._means = law.means.to(dtype)
         self.origins = self._means + points.centre
-        self.bytes_per_point = (3 * K * d + 2 * K) * dtype.itemsize
+        # Twice what is held: passes over the residuals gain from a chunk that fits a smaller cache.
+        self.bytes_per_point = 2 * (3 * K * d + 2 * K) * dtype.itemsize
 
     def features(self, chunk: Chunk) -> Tensor:
         """Residuals about each mean, shape (K, d, n)."""

@@ -15,6 +15,9 @@ __all__ = ["Chunk", "Points", "n_quadratic_features"]
 _CPU_CHUNK_BYTES = 8 * 2**20
 _CUDA_CHUNK_BYTES = 256 * 2**20
 
+# Up to this much, what all chunks compute once is kept for the steps that follow.
+_KEPT_BYTES = 64 * 2**20
+
 # Squares of so few rows are summed in the dtype of the data without visible rounding.
 _NORM_ROWS = 32
 
@@ -92,7 +95,7 @@ class Points:
         self.weights = weights
         self.total = total
         self.chunk_size = chunk_size
-        self._whole: Chunk | None = None
+        self._kept: dict[int, list[Chunk]] = {}
 
     @classmethod
     def of(
@@ -155,21 +158,22 @@ class Points:
         bytes_per_point : int
             Working memory of the caller for one point.
 
-        Yields
-        ------
-        chunk : Chunk
-            The same object at every call when all points fit at once.
+        Returns
+        -------
+        chunks : iterator of Chunk
+            The same objects at every call where few points let their features be kept.
         """
         n = self.Z.shape[1]
         bound = _CUDA_CHUNK_BYTES if self.Z.device.type == "cuda" else _CPU_CHUNK_BYTES
         size = self.chunk_size or max(1, bound // bytes_per_point)
-        if size >= n:
-            if self._whole is None:
-                self._whole = Chunk(self.Z, self.weights)
-            yield self._whole
-            return
-        for start in range(0, n, size):
-            part = slice(start, start + size)
+        if n * bytes_per_point > max(bound, _KEPT_BYTES):
+            return self._split(size)
+        if size not in self._kept:
+            self._kept = {size: list(self._split(size))}
+        return iter(self._kept[size])
+
+    def _split(self, size: int) -> Iterator[Chunk]:
+        for part in (slice(start, start + size) for start in range(0, self.Z.shape[1], size)):
             yield Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
 
 

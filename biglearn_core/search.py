@@ -43,6 +43,9 @@ MOVES = ("joint", "swap", "matching")
 # accepted on all points.
 _SCORED_PAIRS = 20_000_000
 
+# Sizes N K D from which on a search may take so many times the steps of its first climb.
+_EFFORT = ((1_000_000, 9), (100_000, 6), (0, 4))
+
 # What scoring all splits and merges costs, in EM steps.
 _SCORING_STEPS = 5
 
@@ -63,7 +66,7 @@ class SearchConfig:
         Joint steps at the end, at most.
     max_steps : int, optional
         EM steps of one search, beyond which no further move is tried. When not given, 20 + c (K +
-        the steps of the first climb) with c from 3 to 6, growing with the problem; none with fewer
+        the steps of the first climb) with c from 3 to 9, growing with the problem; none with fewer
         points than coordinates in a component, where moves lead nowhere and the best start is all
         there is.
     n_starts : int, optional
@@ -402,8 +405,10 @@ class _Search:
         K = first.model.n_components
         if N <= K * D:
             return 0
-        determined = N >= 10 * K * D
-        factor = (6 if N * K * D >= 100_000 else 4) if determined else 3
+        if N < 10 * K * D:
+            factor = 3
+        else:
+            factor = next(f for size, f in _EFFORT if N * K * D >= size)
         return 20 + factor * (K + first.n_steps)
 
     def _spent(self) -> bool:
