@@ -405,11 +405,8 @@ class _Search:
         K = first.model.n_components
         if N <= K * D:
             return 0
-        if N < 10 * K * D:
-            factor = 3
-        else:
-            factor = next(f for size, f in _EFFORT if N * K * D >= size)
-        return 20 + factor * (K + first.n_steps)
+        effort = 3 if N < 10 * K * D else next(c for size, c in _EFFORT if size <= N * K * D)
+        return 20 + effort * (K + first.n_steps)
 
     def _spent(self) -> bool:
         return self._n_steps >= self._last_step
