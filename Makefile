@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce quick test notebooks lab lint clean data docs
+.PHONY: help env reproduce quick test notebooks lab lint clean data docs bench
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,11 @@ lint: $(READY) ## ruff
 
 docs: $(READY) ## build the API reference into docs/api
 	$(BIN)/python docs/build.py
+
+bench: $(READY) ## run all benchmarks; one table and one plot in benchmarks/results (about an hour)
+	for name in em_step scaling gmm25_step fashion_step large_sets estimators_gmm25 estimators_sets \
+			estimators_grid gmm25_hundred_seeds table; do \
+		echo "== $$name" && $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 data: $(READY) ## download further data sets: make data SETS="covtype connect-4"
 	$(BIN)/python -m biglearn_core.datasets $(SETS)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from biglearn_core.datasets import is_available
 from biglearn_core.experiments import realworld
 from biglearn_core.experiments.store import versions
 from biglearn_core.metrics import score_labels
@@ -75,7 +76,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     spawn = multiprocessing.get_context("spawn")
-    jobs = [(name, method) for name in options.sets for method in METHODS]
+    present = [name for name in options.sets if is_available(name)]
+    for name in set(options.sets).difference(present):
+        print(f'{name} is not here: make data SETS="{name}"')
+    jobs = [(name, method) for name in present for method in METHODS]
     for name, method in tqdm(jobs, desc="fits", disable=None):
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             row = pool.submit(measure, name, method, options.seed).result()
@@ -85,6 +89,8 @@ def main() -> None:
             f"{row['bytes_beyond'] / 1e6:8.0f} MB beyond {row['bytes_before'] / 1e6:.0f} MB, "
             f"log-likelihood {row['test_log_likelihood']:.3f} nats, NMI {row['test_nmi']:.3f}"
         )
+    if not rows:
+        return
     document = {"threads": torch.get_num_threads(), "versions": versions(), "rows": rows}
     with write_atomically(RESULTS) as file:
         file.write(json.dumps(document, indent=1).encode())

@@ -1,0 +1,157 @@
+"""One table of all benchmarks: benchmarks/results/README.md, from the files that the runs wrote.
+
+python benchmarks/table.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biglearn_core.persistence import write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """Read the results of a benchmark; None where it has not been run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def em_step() -> Iterable[str]:
+    """List EM steps of one size each."""
+    document = read("em_step")
+    if document is None:
+        return
+    yield "## EM step (`em_step.py`)\n"
+    yield f"{document['threads']} threads, milliseconds; the floor is the matrix products alone.\n"
+    yield "| data | N × D | K | dtype | step | bar | scikit-learn | naive | floor / step |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in document["rows"]:
+        yield (
+            f"| {row['name']} | {row['n']} × {row['d']} | {row['k']} | {row['dtype']} "
+            f"| {row['step_ms']:.2f} | {row['bar']:g} | {row['sklearn_ms']:.1f} "
+            f"| {row['naive_ms']:.0f} | {row['floor_over_step']} |"
+        )
+
+
+def scaling() -> Iterable[str]:
+    """List EM steps over a range of sizes."""
+    document = read("scaling")
+    if document is None:
+        return
+    yield "\n## EM step against N, K and D (`scaling.py`)\n"
+    yield f"{document['threads']} threads, float64, milliseconds and megabytes.\n"
+    yield "![time and memory of an EM step](scaling.png)\n"
+    yield (
+        "| N | K | D | step | scikit-learn | pomegranate | floor / step "
+        "| memory, MB (ours, scikit-learn, pomegranate) |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in (row for rows in document["sweeps"].values() for row in rows):
+        times, peaks = row["milliseconds"], row["peak_megabytes"]
+        memory = ", ".join(
+            _or_dash(peaks.get(name)) for name in ("biglearn_core", "scikit-learn", "pomegranate")
+        )
+        yield (
+            f"| {row['N']} | {row['K']} | {row['D']} | {times['biglearn_core']:.2f} "
+            f"| {times['scikit-learn']:.1f} | {_or_dash(times.get('pomegranate'))} "
+            f"| {row['share_of_floor']} | {memory} |"
+        )
+
+
+def fashion() -> Iterable[str]:
+    """List steps on 784 pixels."""
+    document = read("fashion_step")
+    if document is None:
+        return
+    yield "\n## EM step on Fashion-MNIST, 70000 × 784, K = 10 (`fashion_step.py`)\n"
+    yield "| step | seconds |"
+    yield "|---|---|"
+    for name, value in document["seconds"].items():
+        yield f"| {name} | {value:.2f} |"
+    yield f"| matrix products alone (joint) | {document['product_floor_seconds']:.2f} |"
+    for kind, subset in (("dense", 2000), ("naive", 200)):
+        seconds = document[f"{kind}_step_seconds_scaled_from_{subset}"]
+        yield f"| {kind} step, scaled from {subset} images | {seconds:.1f} |"
+
+
+def large_sets() -> Iterable[str]:
+    """List whole fits on the large sets."""
+    document = read("large_sets")
+    if document is None:
+        return
+    yield "\n## Whole fits on the large sets (`large_sets.py`)\n"
+    yield "| set | N × D | K | method | seconds | MB beyond the data | test log-likelihood (nats) |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in document["rows"]:
+        yield (
+            f"| {row['set']} | {row['N']} × {row['D']} | {row['K']} | {row['method']} "
+            f"| {row['seconds']:.0f} | {row['bytes_beyond'] / 1e6:.0f} "
+            f"| {row['test_log_likelihood']:.3f} |"
+        )
+
+
+def estimators() -> Iterable[str]:
+    """Set the default estimator beside scikit-learn with ten starts."""
+    document = read("estimators_sets")
+    if document is None:
+        return
+    yield "\n## Default `BigLearnEM` beside `GaussianMixture(n_init=10)` (`estimators_sets.py`)\n"
+    yield (
+        f"Means of {document['settings']['n_seeds']} seeds, one thread; the gain is in nats of "
+        "mean training log-likelihood.\n"
+    )
+    yield "| set | N × D | K | gain | worst gain | seconds | scikit-learn, seconds |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in dict.fromkeys(row["set"] for row in document["rows"]):
+        rows = [row for row in document["rows"] if row["set"] == name]
+        gains = [row["biglearn_log_likelihood"] - row["sklearn10_log_likelihood"] for row in rows]
+        ours = np.mean([row["biglearn_seconds"] for row in rows])
+        theirs = np.mean([row["sklearn10_seconds"] for row in rows])
+        first = rows[0]
+        yield (
+            f"| {name} | {first['N']} × {first['D']} | {first['K']} | {np.mean(gains):+.4f} "
+            f"| {min(gains):+.4f} | {ours:.2f} | {theirs:.2f} |"
+        )
+
+
+def grid() -> Iterable[str]:
+    """Tell who finds all of a hundred Gaussians."""
+    document = read("estimators_grid")
+    if document is None:
+        return
+    yield "\n## A 10×10 grid, K = 100, 8000 points (`estimators_grid.py`)\n"
+    yield "![share of seeds at the optimum against time](estimators_grid.png)\n"
+    yield "| method | starts, bursts or tasks | at the optimum | seconds | mean gap (nats) |"
+    yield "|---|---|---|---|---|"
+    rows = document["rows"]
+    for method, effort in dict.fromkeys((row["method"], row["effort"]) for row in rows):
+        runs = [row for row in rows if (row["method"], row["effort"]) == (method, effort)]
+        seconds = np.mean([row["run_seconds"] for row in runs])
+        gap = np.mean([row["optimum"] - row["run_log_likelihood"] for row in runs])
+        hits = sum(row["at_optimum"] for row in runs)
+        yield f"| {method} | {effort} | {hits}/{len(runs)} | {seconds:.2f} | {gap:.4f} |"
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def main() -> None:
+    """Write the table."""
+    lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
+    for section in (em_step, scaling, fashion, large_sets, estimators, grid):
+        lines += section()
+    with write_atomically(RESULTS / "README.md") as file:
+        file.write(("\n".join(lines) + "\n").encode())
+    print(RESULTS / "README.md")
+
+
+if __name__ == "__main__":
+    main()
