@@ -2,8 +2,7 @@
 
 Fully connected, ReLU between the layers, linear code and linear output, as in DEC (J. Xie,
 R. Girshick, A. Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", ICML 2016, section
-3.4 and figure 1), IDEC (X. Guo et al., IJCAI 2017, section 4.3) and EDESC (J. Cai et al., CVPR 2022,
-section 4.2).
+3.4 and figure 1), IDEC (X. Guo et al., IJCAI 2017) and EDESC (J. Cai et al., CVPR 2022)
 
 What the papers leave open, or where this departs from them:
 
@@ -31,6 +30,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from biglearn_core.experiments.parallel import progress
 from BL_vs_deepClustering.training import (
     Checkpoint,
     Clustering,
@@ -39,10 +39,10 @@ from BL_vs_deepClustering.training import (
     count_parameters,
     in_chunks,
 )
-from biglearn_core.experiments.parallel import progress
 
 __all__ = [
     "Autoencoder",
+    "CodeKMeansConfig",
     "PretrainConfig",
     "Pretrained",
     "cluster_code",
@@ -69,7 +69,7 @@ class PretrainConfig:
 
     hidden: tuple[int, ...] = (500, 500, 2000)
     n_code: int = 10
-    n_epochs: int = 60
+    n_epochs: int = 50
     batch_size: int = 256
     learning_rate: float = 1e-3
 
@@ -81,6 +81,19 @@ class PretrainConfig:
         """Learning rate after a share of the epochs, from 0 to 1."""
         falling = max(0.0, 2 * progress - 1)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeKMeansConfig:
+    """Settings of K-means on the code.
+
+    Parameters
+    ----------
+    n_init : int
+        Starts, the best of which is kept; 20 as in DEC, section 3.3.
+    """
+
+    n_init: int = 20
 
 
 class Autoencoder(nn.Module):
@@ -219,7 +232,7 @@ def kmeans_on_code(Z: Tensor, n_clusters: int, *, n_init: int, seed: int) -> KMe
 
 
 def cluster_code(
-    X: Tensor, model: Autoencoder, n_clusters: int, *, n_init: int = 20, seed: int
+    X: Tensor, model: Autoencoder, n_clusters: int, config: CodeKMeansConfig, *, seed: int
 ) -> Clustering:
     """Cluster points by K-means on their code: the peer AE + K-means.
 
@@ -229,8 +242,7 @@ def cluster_code(
     model : Autoencoder
         Pretrained.
     n_clusters : int
-    n_init : int, default 20
-        As in DEC, section 3.3.
+    config : CodeKMeansConfig
     seed : int
 
     Returns
@@ -239,7 +251,7 @@ def cluster_code(
         Its history is the final clustering alone.
     """
     clock = Stopwatch()
-    fitted = kmeans_on_code(model.encode(X), n_clusters, n_init=n_init, seed=seed)
+    fitted = kmeans_on_code(model.encode(X), n_clusters, n_init=config.n_init, seed=seed)
     clusters = fitted.labels_.astype(np.int16)
     return Clustering(
         clusters=clusters,

@@ -1,17 +1,17 @@
 """DEC and IDEC: the code of an autoencoder is moved towards its own confident assignments.
 
 DEC: J. Xie, R. Girshick, A. Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", ICML
-2016: soft assignment (equation 1), target (3), loss (2), K-means start with 20 starts (section 3.3),
-SGD with rate 0.01 and momentum 0.9, mini-batches of 256, stop at 0.1% changed labels (section 4.3).
+2016: soft assignment (equation 1), target (3), loss (2), centres from K-means with 20 starts, SGD
+with rate 0.01 and momentum 0.9, mini-batches of 256, stop at 0.1% changed labels.
 IDEC: X. Guo, L. Gao, X. Liu, J. Yin, "Improved Deep Embedded Clustering with Local Structure
-Preservation", IJCAI 2017: the decoder stays and its error is added (equations 6 and 7), γ = 0.1,
-Adam with rate 0.001, target renewed every 140 mini-batches (section 4.3).
+Preservation", IJCAI 2017: the decoder stays and its error is added to the loss, γ = 0.1, Adam with
+rate 0.001, target renewed every 140 mini-batches.
 
 What the papers leave open, or where code and paper differ:
 
 - DEC's paper does not say when its target is renewed; 140 mini-batches is its public code and IDEC.
-- The loss is a mean: KL(p‖q) over points, the squared error over points and pixels (IDEC's code; its
-  equation writes sums). γ = 0.1 means that ratio.
+- The loss is a mean: KL(p‖q) over points, the squared error over points and pixels (IDEC's
+  code; its equation writes sums). γ = 0.1 means that ratio.
 - The papers bound the updates nowhere; public code stops at 20000, here `max_updates`.
 - Mini-batches are permuted in every epoch; the public code walks through the data in order.
 
@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from biglearn_core.experiments.parallel import progress
 from BL_vs_deepClustering.autoencoder import Autoencoder, kmeans_on_code
 from BL_vs_deepClustering.training import (
     Checkpoint,
@@ -41,7 +42,6 @@ from BL_vs_deepClustering.training import (
     count_parameters,
     in_chunks,
 )
-from biglearn_core.experiments.parallel import progress
 
 __all__ = ["DECConfig", "dec_config", "fit_dec", "idec_config", "soft_assignment",
            "target_distribution"]  # fmt: skip

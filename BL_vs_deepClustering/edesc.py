@@ -1,8 +1,7 @@
 """EDESC: the code is moved towards subspaces, one per cluster, that are learned with it.
 
 J. Cai, J. Fan, W. Guo, S. Wang, Y. Zhang, Z. Zhang, "Efficient Deep Embedded Subspace Clustering",
-CVPR 2022: subspace affinity (equation 7), target (8), loss (5, 6, 9 and 10), start of the subspaces
-(section 3.4). Settings are those of the authors' public code for Reuters, since they publish none
+CVPR 2022. Settings are those of the authors' public code for Reuters, since they publish none
 for Fashion-MNIST: d = 5, η = 5, β = 0.1, 200 full-batch steps of Adam with rate 0.001, pretraining
 of 50 epochs in batches of 512; n_z = K·d = 50 is also what the published BigLearn-EM script gives
 EDESC on these data.
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biglearn_core.experiments.parallel import progress
 from BL_vs_deepClustering.autoencoder import Autoencoder, PretrainConfig, kmeans_on_code
 from BL_vs_deepClustering.dec import target_distribution
 from BL_vs_deepClustering.training import (
@@ -39,7 +39,6 @@ from BL_vs_deepClustering.training import (
     count_parameters,
     in_chunks,
 )
-from biglearn_core.experiments.parallel import progress
 
 __all__ = ["EDESCConfig", "fit_edesc", "start_subspaces", "subspace_affinity",
            "subspace_penalty"]  # fmt: skip
@@ -107,7 +106,7 @@ class EDESCConfig:
 
 
 def subspace_affinity(Z: Tensor, D: Tensor, *, n_clusters: int, smoothing: float) -> Tensor:
-    """Affinity of codes to subspaces: s_ij ∝ ‖D_jᵀ z_i‖² + ηd (EDESC, equation 7).
+    """Affinity of codes to subspaces: s_ij ∝ ‖D_jᵀ z_i‖² + ηd (EDESC).
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from BL_vs_deepClustering.training import Clustering, Stopwatch
 from biglearn_core.experiments.parallel import progress
+from BL_vs_deepClustering.training import Clustering, Stopwatch
 
 __all__ = ["KMeansConfig", "PCAConfig", "PCAMixtureConfig", "cluster_kmeans",
            "cluster_pca_mixture", "principal_components"]  # fmt: skip
