@@ -2,7 +2,7 @@
 
 Fully connected, ReLU between the layers, linear code and linear output, as in DEC (J. Xie,
 R. Girshick, A. Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", ICML 2016, section
-3.4 and figure 1), IDEC (X. Guo et al., IJCAI 2017) and EDESC (J. Cai et al., CVPR 2022)
+3.4 and figure 1), IDEC (X. Guo et al., IJCAI 2017) and EDESC (J. Cai et al., CVPR 2022).
 
 What the papers leave open, or where this departs from them:
 

@@ -101,9 +101,9 @@ class Config:
     seeds: tuple[int, ...] = (0,)
     n_images: int = 70000
     n_clusters: int = 10
-    n_epochs: int = 60
-    n_updates: int = 8400
-    n_steps: int = 100
+    n_epochs: int = 50
+    n_updates: int = 12600
+    n_steps: int = 200
 
     def __post_init__(self) -> None:
         for method in self.methods:
