@@ -246,25 +246,23 @@ def run(
         When the folder cannot be written.
     """
     device = torch.device(device)
-    root = Path(root or default_root())
     n_jobs = 1 if n_jobs is None and device.type != "cpu" else n_jobs
-    pretrainings = dict.fromkeys(map(config.pretraining, config.methods))
-    autoencoders = [
-        (config, pretraining, seed, device, root)
-        for pretraining in pretrainings
-        if pretraining is not None
+    plan = _Plan.of(config, Path(root or default_root()), device)
+    untrained = [
+        (plan, pretraining, seed)
+        for pretraining, store in plan.autoencoders.items()
         for seed in config.seeds
-        if _autoencoder_store(config, pretraining, root).load(_name(seed)) is None
+        if store.load(_name(seed)) is None
     ]
-    run_jobs(_pretrain, autoencoders, n_jobs=n_jobs, description="autoencoders")
+    run_jobs(_pretrain, untrained, n_jobs=n_jobs, description="autoencoders")
     unfinished = [
-        (config, method, seed, device, root)
+        (plan, method, seed)
         for method in sorted(config.methods, key=_BY_LENGTH.index)
         for seed in config.seeds
-        if _store(config, method, root).load(_name(seed)) is None
+        if plan.peers[method].load(_name(seed)) is None
     ]
     run_jobs(_fit, unfinished, n_jobs=n_jobs, description="peers")
-    return [_read(config, method, seed, root) for method in config.methods for seed in config.seeds]
+    return [_read(plan, method, seed) for method in config.methods for seed in config.seeds]
 
 
 @dataclass(frozen=True)
@@ -290,59 +288,79 @@ def _name(seed: int) -> str:
     return f"seed_{seed}"
 
 
-def _autoencoder_store(config: Config, pretraining: PretrainConfig, root: Path) -> ResultStore:
-    settings = _AutoencoderSettings(config.n_images, asdict(pretraining))
-    return ResultStore("autoencoder", settings, module=_MODULES["autoencoder"], root=root)
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A config, where to compute it, and where its outcomes lie."""
+
+    config: Config
+    device: torch.device
+    autoencoders: dict[PretrainConfig, ResultStore]
+    peers: dict[str, ResultStore]
+
+    @classmethod
+    def of(cls, config: Config, root: Path, device: torch.device) -> _Plan:
+        autoencoders, peers = {}, {}
+        for method in config.methods:
+            pretraining, key = config.pretraining(method), None
+            if pretraining is not None:
+                if pretraining not in autoencoders:
+                    autoencoders[pretraining] = ResultStore(
+                        "autoencoder",
+                        _AutoencoderSettings(config.n_images, asdict(pretraining)),
+                        module=_MODULES["autoencoder"],
+                        root=root,
+                    )
+                key = autoencoders[pretraining].folder.name
+            settings = _PeerSettings(
+                method, config.n_images, config.n_clusters, asdict(config.options(method)), key
+            )
+            peers[method] = ResultStore(method, settings, module=_MODULES[method], root=root)
+        return cls(config, device, autoencoders, peers)
+
+    def pretrained(self, method: str, seed: int) -> Result | None:
+        """Give the autoencoder of a method as it was saved, None where it has none."""
+        pretraining = self.config.pretraining(method)
+        return None if pretraining is None else self.autoencoders[pretraining].load(_name(seed))
+
+    def images(self) -> Images:
+        return _images(self.config.n_images, self.device)
+
+    def machine(self) -> dict[str, Any]:
+        return {"device": device_name(self.device), "n_threads": torch.get_num_threads()}
 
 
-def _store(config: Config, method: str, root: Path) -> ResultStore:
-    pretraining = config.pretraining(method)
-    key = None
-    if pretraining is not None:
-        key = _autoencoder_store(config, pretraining, root).folder.name
-    settings = _PeerSettings(
-        method, config.n_images, config.n_clusters, asdict(config.options(method)), key
-    )
-    return ResultStore(method, settings, module=_MODULES[method], root=root)
-
-
-def _pretrain(
-    config: Config, pretraining: PretrainConfig, seed: int, device: torch.device, root: Path
-) -> None:
+def _pretrain(plan: _Plan, pretraining: PretrainConfig, seed: int) -> None:
     """Pretrain one autoencoder and save it."""
-    store, name = _autoencoder_store(config, pretraining, root), _name(seed)
+    store, name = plan.autoencoders[pretraining], _name(seed)
     checkpoint = store.folder / f"{name}.checkpoint.npz"
-    X = _images(config.n_images, device).X
-    trained = pretrain(X, pretraining, seed=seed, checkpoint=checkpoint)
-    summary = {"seed": seed, "seconds": trained.seconds} | _machine(device)
-    weights = {n: t.cpu().numpy() for n, t in trained.model.state_dict().items()}
+    trained = pretrain(plan.images().X, pretraining, seed=seed, checkpoint=checkpoint)
+    summary = {"seed": seed, "seconds": trained.seconds} | plan.machine()
+    weights = {f"weight/{n}": t.cpu().numpy() for n, t in trained.model.state_dict().items()}
     store.save(name, summary, weights | {"losses": trained.losses})
     checkpoint.unlink(missing_ok=True)
 
 
-def _autoencoder(
-    config: Config, method: str, seed: int, n_features: int, device: torch.device, root: Path
-) -> Autoencoder:
-    """Load the autoencoder of a method."""
-    pretraining = config.pretraining(method)
-    arrays = dict(_autoencoder_store(config, pretraining, root).load(_name(seed)).arrays)
-    del arrays["losses"]
+def _rebuild(result: Result, pretraining: PretrainConfig, device: torch.device) -> Autoencoder:
+    """Make an autoencoder of its saved weights."""
+    weights = {n: torch.tensor(array) for n, array in _named(result, "weight").items()}
+    n_features = weights["encoder.0.weight"].shape[1]
+    # The weights drawn here are overwritten.
     model = Autoencoder(
         n_features, pretraining.hidden, pretraining.n_code, generator=torch.Generator()
     )
-    model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    model.load_state_dict(weights)
     return model.to(device).requires_grad_(False)
 
 
-def _fit(config: Config, method: str, seed: int, device: torch.device, root: Path) -> None:
+def _fit(plan: _Plan, method: str, seed: int) -> None:
     """Fit one method from one seed, score it and save it."""
-    store, name = _store(config, method, root), _name(seed)
-    images = _images(config.n_images, device)
+    config, store, name = plan.config, plan.peers[method], _name(seed)
+    images, pretrained = plan.images(), plan.pretrained(method, seed)
     checkpoint = store.folder / f"{name}.checkpoint.npz"
-    autoencoder = None
-    if config.pretraining(method) is not None:
-        autoencoder = _autoencoder(config, method, seed, images.X.shape[1], device, root)
-    outcome = _cluster(config, method, seed, images.X, autoencoder, checkpoint)
+    model = None
+    if pretrained is not None:
+        model = _rebuild(pretrained, config.pretraining(method), plan.device)
+    outcome = _cluster(config, method, seed, images.X, model, checkpoint)
     final = score_labels(images.classes, outcome.clusters)
     scores = [score_labels(images.classes, clusters) for clusters in outcome.history]
     summary = {
@@ -353,7 +371,7 @@ def _fit(config: Config, method: str, seed: int, device: torch.device, root: Pat
         "n_parameters": outcome.n_parameters,
         "n_steps": outcome.n_steps,
         "converged": outcome.converged,
-    } | _machine(device)
+    } | plan.machine()
     arrays = {f"score/{n}": np.array([getattr(s, n) for s in scores]) for n in asdict(final)}
     arrays |= {f"curve/{n}": np.asarray(curve) for n, curve in outcome.curves.items()}
     store.save(name, summary, arrays | {"clusters": outcome.clusters})
@@ -365,7 +383,7 @@ def _cluster(
     method: str,
     seed: int,
     X: Tensor,
-    autoencoder: Autoencoder | None,
+    model: Autoencoder | None,
     checkpoint: Path,
 ) -> Clustering:
     """Fit one method; no label comes here."""
@@ -375,28 +393,26 @@ def _cluster(
     if method == "pca-gmm":
         return cluster_pca_mixture(X, K, options, seed=seed)
     if method == "ae-kmeans":
-        return cluster_code(X, autoencoder, K, options, seed=seed)
+        return cluster_code(X, model, K, options, seed=seed)
     if method in ("dec", "idec"):
-        return fit_dec(X, autoencoder, K, options, seed=seed, checkpoint=checkpoint)
+        return fit_dec(X, model, K, options, seed=seed, checkpoint=checkpoint)
     if method == "edesc":
-        return fit_edesc(X, autoencoder, K, options, seed=seed, checkpoint=checkpoint)
+        return fit_edesc(X, model, K, options, seed=seed, checkpoint=checkpoint)
     if method == "biglearn-ae":
-        Z, n_projection = autoencoder.encode(X), count_parameters(autoencoder.encoder)
+        Z, n_projection = model.encode(X), count_parameters(model.encoder)
     else:
         d = PCAConfig().n_directions
-        Z, n_projection = principal_components(X, d), X.shape[1] * (d + 1)
-        Z = torch.as_tensor(Z, device=X.device)
+        Z = torch.as_tensor(principal_components(X, d), device=X.device)
+        n_projection = X.shape[1] * (d + 1)
     return cluster_features(Z, K, options, seed=seed, n_projection=n_projection)
 
 
-def _read(config: Config, method: str, seed: int, root: Path) -> PeerRun:
-    result = _store(config, method, root).load(_name(seed))
+def _read(plan: _Plan, method: str, seed: int) -> PeerRun:
+    result, pretrained = plan.peers[method].load(_name(seed)), plan.pretrained(method, seed)
     pretrain_seconds, curves = 0.0, _named(result, "curve")
-    pretraining = config.pretraining(method)
-    if pretraining is not None:
-        trained = _autoencoder_store(config, pretraining, root).load(_name(seed))
-        pretrain_seconds = trained.summary["seconds"]
-        curves["reconstruction"] = trained.arrays["losses"]
+    if pretrained is not None:
+        pretrain_seconds = pretrained.summary["seconds"]
+        curves["reconstruction"] = pretrained.arrays["losses"]
     own = ("seconds", "n_parameters", "n_steps", "converged", "device", "n_threads")
     return PeerRun(
         method=method,
@@ -423,7 +439,3 @@ def _named(result: Result, kind: str) -> dict[str, np.ndarray]:
 def _images(n_images: int, device: torch.device) -> Images:
     """Images of this process, read once."""
     return load_images(n_images, device=device)
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    return {"device": device_name(device), "n_threads": torch.get_num_threads()}
