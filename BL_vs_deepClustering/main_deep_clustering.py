@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         device = choose_device(options.device)
         config = deep.Config(
-            methods=deep.METHODS if "all" in options.method else tuple(options.method),
+            methods=tuple(options.method),
             seeds=tuple(options.seeds),
             n_images=options.data_size,
             n_epochs=options.epochs,

@@ -83,7 +83,7 @@ class Config:
     Parameters
     ----------
     methods : tuple of str
-        Of `METHODS`.
+        Of `METHODS`; "all" among them stands for all.
     seeds : tuple of int
     n_images : int
         Images taken from all 70000, at random where fewer, always the same.
@@ -106,6 +106,8 @@ class Config:
     n_steps: int = 200
 
     def __post_init__(self) -> None:
+        if "all" in self.methods:
+            object.__setattr__(self, "methods", METHODS)
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(f"there is no method {method!r}; there are: {', '.join(METHODS)}")
