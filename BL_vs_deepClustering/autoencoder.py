@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -159,6 +159,51 @@ class Pretrained:
     model: Autoencoder
     losses: np.ndarray
     seconds: float
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights and losses by name, for `from_arrays`.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+        """
+        weights = self.model.state_dict().items()
+        return {"losses": self.losses} | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        config: PretrainConfig,
+        *,
+        seconds: float,
+        device: torch.device | str = "cpu",
+    ) -> Pretrained:
+        """Rebuild what `arrays` gave.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+        config : PretrainConfig
+            Of the pretraining.
+        seconds : float
+        device : torch.device or str
+
+        Returns
+        -------
+        pretrained : Pretrained
+        """
+        prefix = "weight/"
+        weights = {
+            name.removeprefix(prefix): torch.tensor(array)
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        n_features = weights["encoder.0.weight"].shape[1]
+        # The weights drawn here are overwritten.
+        model = Autoencoder(n_features, config.hidden, config.n_code, generator=torch.Generator())
+        model.load_state_dict(weights)
+        return cls(model.to(device).requires_grad_(False), arrays["losses"], seconds)
 
 
 def pretrain(

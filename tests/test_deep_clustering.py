@@ -263,6 +263,15 @@ def test_pretraining_learns_and_depends_on_the_seed_alone(small):
     assert not torch.equal(model.encoder[0].weight, other.encoder[0].weight)
 
 
+def test_a_saved_autoencoder_is_the_same(small):
+    X, model = small
+    trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5)
+    again = autoencoder.Pretrained.from_arrays(trained.arrays(), TINY, seconds=1.5)
+    assert torch.equal(again.model.encode(X), model.encode(X))
+    assert torch.equal(again.model(X), model(X))
+    np.testing.assert_array_equal(again.losses, trained.losses)
+
+
 def test_weights_start_in_their_range_and_the_rate_falls():
     generator = torch.Generator().manual_seed(0)
     model = Autoencoder(100, (50,), 3, generator=generator)

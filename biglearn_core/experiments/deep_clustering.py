@@ -27,6 +27,7 @@ from BL_vs_deepClustering.autoencoder import (
     Autoencoder,
     CodeKMeansConfig,
     PretrainConfig,
+    Pretrained,
     cluster_code,
     pretrain,
 )
@@ -284,6 +285,8 @@ class _PeerSettings:
     n_clusters: int
     options: dict[str, Any]
     autoencoder: str | None
+    # Of what `_fit` scores and saves; raised when that changes, as its code is not in the key.
+    layout: int = 1
 
 
 def _name(seed: int) -> str:
@@ -319,10 +322,15 @@ class _Plan:
             peers[method] = ResultStore(method, settings, module=_MODULES[method], root=root)
         return cls(config, device, autoencoders, peers)
 
-    def pretrained(self, method: str, seed: int) -> Result | None:
-        """Give the autoencoder of a method as it was saved, None where it has none."""
+    def pretrained(self, method: str, seed: int) -> Pretrained | None:
+        """Load the autoencoder of a method, None where it has none."""
         pretraining = self.config.pretraining(method)
-        return None if pretraining is None else self.autoencoders[pretraining].load(_name(seed))
+        if pretraining is None:
+            return None
+        result = self.autoencoders[pretraining].load(_name(seed))
+        return Pretrained.from_arrays(
+            result.arrays, pretraining, seconds=result.summary["seconds"], device=self.device
+        )
 
     def images(self) -> Images:
         return _images(self.config.n_images, self.device)
@@ -337,21 +345,8 @@ def _pretrain(plan: _Plan, pretraining: PretrainConfig, seed: int) -> None:
     checkpoint = store.folder / f"{name}.checkpoint.npz"
     trained = pretrain(plan.images().X, pretraining, seed=seed, checkpoint=checkpoint)
     summary = {"seed": seed, "seconds": trained.seconds} | plan.machine()
-    weights = {f"weight/{n}": t.cpu().numpy() for n, t in trained.model.state_dict().items()}
-    store.save(name, summary, weights | {"losses": trained.losses})
+    store.save(name, summary, trained.arrays())
     checkpoint.unlink(missing_ok=True)
-
-
-def _rebuild(result: Result, pretraining: PretrainConfig, device: torch.device) -> Autoencoder:
-    """Make an autoencoder of its saved weights."""
-    weights = {n: torch.tensor(array) for n, array in _named(result, "weight").items()}
-    n_features = weights["encoder.0.weight"].shape[1]
-    # The weights drawn here are overwritten.
-    model = Autoencoder(
-        n_features, pretraining.hidden, pretraining.n_code, generator=torch.Generator()
-    )
-    model.load_state_dict(weights)
-    return model.to(device).requires_grad_(False)
 
 
 def _fit(plan: _Plan, method: str, seed: int) -> None:
@@ -359,9 +354,7 @@ def _fit(plan: _Plan, method: str, seed: int) -> None:
     config, store, name = plan.config, plan.peers[method], _name(seed)
     images, pretrained = plan.images(), plan.pretrained(method, seed)
     checkpoint = store.folder / f"{name}.checkpoint.npz"
-    model = None
-    if pretrained is not None:
-        model = _rebuild(pretrained, config.pretraining(method), plan.device)
+    model = None if pretrained is None else pretrained.model
     outcome = _cluster(config, method, seed, images.X, model, checkpoint)
     final = score_labels(images.classes, outcome.clusters)
     scores = [score_labels(images.classes, clusters) for clusters in outcome.history]
@@ -413,8 +406,8 @@ def _read(plan: _Plan, method: str, seed: int) -> PeerRun:
     result, pretrained = plan.peers[method].load(_name(seed)), plan.pretrained(method, seed)
     pretrain_seconds, curves = 0.0, _named(result, "curve")
     if pretrained is not None:
-        pretrain_seconds = pretrained.summary["seconds"]
-        curves["reconstruction"] = pretrained.arrays["losses"]
+        pretrain_seconds = pretrained.seconds
+        curves["reconstruction"] = pretrained.losses
     own = ("seconds", "n_parameters", "n_steps", "converged", "device", "n_threads")
     return PeerRun(
         method=method,
