@@ -12,11 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import fashion  # noqa: E402
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
 from biglearn_core.persistence import write_atomically  # noqa: E402
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = _config(options)
-        device = _device(options.device)
+        device = choose_device(options.device)
         store = ResultStore("fashion", config, module=fashion.__name__)
         store.folder = options.out_dir
         if not options.resume:
@@ -119,17 +118,6 @@ def _config(options: argparse.Namespace) -> fashion.Config:
         start="kmeans" if options.kmeans_init else "paper",
         chunk_size=options.chunk_size,
     )
-
-
-def _device(name: str | None) -> torch.device:
-    """Device of that name; CUDA where there is one, else the CPU, when none is named."""
-    present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name is None:
-        return torch.device("cuda:0" if "cuda:0" in present else "cpu")
-    wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in present:
-        raise ValueError(f"device {name!r} is not there; there are: {', '.join(present)}")
-    return torch.device(wanted)
 
 
 def _require_untouched(store: ResultStore, seeds: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What the Fashion-MNIST runs say: tables and verdicts, from saved results and quoted figures."""
+"""What the Fashion-MNIST runs say: tables and verdicts, from saved results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 
 from biglearn_core.experiments.fashion import SeedRun, most_likely
-from biglearn_core.experiments.published import FASHION_PEERS
-from biglearn_core.metrics import ClusteringScores
 
-__all__ = ["beside_quoted_peers", "cost_table", "record", "score_table", "verdicts"]
+__all__ = ["cost_table", "record", "score_table", "verdicts"]
 
 _FAIR = "final model (fair)"
 _PAPER = "best over iterations, chosen with labels (paper)"
@@ -72,29 +70,6 @@ def cost_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
 
-def beside_quoted_peers(runs: Sequence[SeedRun]) -> pd.DataFrame:
-    """Set the runs beside what others report.
-
-    Parameters
-    ----------
-    runs : sequence of SeedRun
-
-    Returns
-    -------
-    table : DataFrame
-        ACC, NMI and ARI; ours are the mean over the seeds and the run of highest training
-        log-likelihood. Most peers take the best epoch or run by the labels, or do not say.
-    """
-    n = len(runs)
-    finals = pd.DataFrame([asdict(run.final) for run in runs]).mean()
-    rows = {
-        f"BigLearn-EM, {_FAIR}, mean of {n}": (finals.acc, finals.nmi, finals.ari),
-        f"BigLearn-EM, {_FAIR}, most likely of {n}": _triple(most_likely(runs).final),
-        **FASHION_PEERS,
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["ACC", "NMI", "ARI"]).astype(float)
-
-
 def verdicts(runs: Sequence[SeedRun]) -> list[str]:
     """State what holds, in lines that do not depend on rounding.
 
@@ -146,7 +121,3 @@ def record(runs: Sequence[SeedRun]) -> dict[str, Any]:
         "chosen_by_log_likelihood": most_likely(runs).seed,
         "verdicts": verdicts(runs),
     }
-
-
-def _triple(scores: ClusteringScores) -> tuple[float, float, float]:
-    return scores.acc, scores.nmi, scores.ari

@@ -62,6 +62,8 @@ FASHION_PEERS = MappingProxyType(
         "K-means (pixels; scikit-learn, ten starts)": (0.4758, 0.5123, 0.3486),
         "AE + K-means (DEC-keras)": (0.6061, 0.6370, 0.4741),
         "DEC (DEC-keras)": (0.6184, 0.6509, 0.4941),
+        "IDEC (Breaking the Reclustering Barrier, ICLR 2025)": (0.5359, None, None),
+        "DCN (Breaking the Reclustering Barrier, ICLR 2025)": (0.4991, None, None),
         "DEC-DA (its authors)": (0.586, 0.636, None),
         "ClusterGAN (mean of ten runs)": (0.6119, 0.6157, 0.4617),
         "N2D (paper)": (0.672, 0.684, None),

@@ -1,0 +1,321 @@
+"""The autoencoder under all deep peers, its pretraining, and K-means on its code.
+
+Fully connected, ReLU between the layers, linear code and linear output, as in DEC (J. Xie,
+R. Girshick, A. Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", ICML 2016, section
+3.4 and figure 1), IDEC (X. Guo et al., IJCAI 2017) and EDESC (J. Cai et al., CVPR 2022).
+
+What the papers leave open, or where this departs from them:
+
+- DEC pretrains layer by layer with dropout, then all layers by SGD for 100000 steps. Here, as in
+  the re-implementations by IDEC's authors, all layers are trained at once by Adam in mini-batches
+  of 256; EDESC's authors do the same in batches of 512.
+- Weights start uniform on ±1/√(inputs of the layer), biases at zero; none of the three says how.
+- The learning rate is constant for the first half of the epochs and then falls to zero along half
+  a cosine, which takes the noise of the last mini-batches out of the code (DEC divides its own by
+  ten on the way; the others keep theirs).
+- Pixels are in [0, 1]; DEC scales its data to a mean square of one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from biglearn_core.experiments.parallel import progress
+from BL_vs_deepClustering.training import (
+    Checkpoint,
+    Clustering,
+    MiniBatches,
+    Stopwatch,
+    count_parameters,
+    in_chunks,
+)
+
+__all__ = [
+    "Autoencoder",
+    "CodeKMeansConfig",
+    "PretrainConfig",
+    "Pretrained",
+    "cluster_code",
+    "kmeans_on_code",
+    "pretrain",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """How an autoencoder is pretrained.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    n_code : int
+        Width of the code.
+    n_epochs : int
+    batch_size : int
+    learning_rate : float
+        Of Adam, at the start.
+    """
+
+    hidden: tuple[int, ...] = (500, 500, 2000)
+    n_code: int = 10
+    n_epochs: int = 50
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.n_epochs < 1:
+            raise ValueError(f"n_epochs must be at least 1, got {self.n_epochs}")
+
+    def rate_at(self, progress: float) -> float:
+        """Learning rate after a share of the epochs, from 0 to 1."""
+        falling = max(0.0, 2 * progress - 1)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeKMeansConfig:
+    """Settings of K-means on the code.
+
+    Parameters
+    ----------
+    n_init : int
+        Starts, the best of which is kept; 20 as in DEC, section 3.3.
+    """
+
+    n_init: int = 20
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder of mirrored widths.
+
+    Parameters
+    ----------
+    n_features : int
+        D.
+    hidden : sequence of int
+    n_code : int
+    generator : torch.Generator
+        On the CPU; draws the weights.
+    """
+
+    def __init__(
+        self, n_features: int, hidden: Sequence[int], n_code: int, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        widths = [n_features, *hidden, n_code]
+        self.encoder = _layers(widths, generator)
+        self.decoder = _layers(widths[::-1], generator)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Reconstruct points.
+
+        Parameters
+        ----------
+        X : Tensor of shape (N, D)
+
+        Returns
+        -------
+        reconstruction : Tensor of shape (N, D)
+        """
+        return self.decoder(self.encoder(X))
+
+    def encode(self, X: Tensor) -> Tensor:
+        """Code of many points, without gradients.
+
+        Parameters
+        ----------
+        X : Tensor of shape (N, D)
+
+        Returns
+        -------
+        Z : Tensor of shape (N, n_code)
+        """
+        return in_chunks(self.encoder, X)
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A pretrained autoencoder.
+
+    Parameters
+    ----------
+    model : Autoencoder
+    losses : float64 ndarray of shape (n_epochs,)
+        Mean squared error of a pixel, the mean over the mini-batches of each epoch.
+    seconds : float
+    """
+
+    model: Autoencoder
+    losses: np.ndarray
+    seconds: float
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights and losses by name, for `from_arrays`.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+        """
+        weights = self.model.state_dict().items()
+        return {"losses": self.losses} | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        config: PretrainConfig,
+        *,
+        seconds: float,
+        device: torch.device | str = "cpu",
+    ) -> Pretrained:
+        """Rebuild what `arrays` gave.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+        config : PretrainConfig
+            Of the pretraining.
+        seconds : float
+        device : torch.device or str
+
+        Returns
+        -------
+        pretrained : Pretrained
+        """
+        prefix = "weight/"
+        weights = {
+            name.removeprefix(prefix): torch.tensor(array)
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        n_features = weights["encoder.0.weight"].shape[1]
+        # The weights drawn here are overwritten.
+        model = Autoencoder(n_features, config.hidden, config.n_code, generator=torch.Generator())
+        model.load_state_dict(weights)
+        return cls(model.to(device).requires_grad_(False), arrays["losses"], seconds)
+
+
+def pretrain(
+    X: Tensor,
+    config: PretrainConfig,
+    *,
+    seed: int,
+    checkpoint: str | os.PathLike | None = None,
+) -> Pretrained:
+    """Train an autoencoder to reconstruct points, by the mean squared error.
+
+    Parameters
+    ----------
+    X : float32 Tensor of shape (N, D)
+    config : PretrainConfig
+    seed : int
+        Draws the weights and the mini-batches.
+    checkpoint : path-like, optional
+        File that keeps the state after every epoch; where it exists, the training goes on from it.
+
+    Returns
+    -------
+    pretrained : Pretrained
+
+    Raises
+    ------
+    ValueError
+        When the state there is of other settings, or damaged.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = Autoencoder(X.shape[1], config.hidden, config.n_code, generator=generator).to(X.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    state = Checkpoint(checkpoint, repr((config, seed, tuple(X.shape))))
+    saved = state.load(model, optimizer) or {"losses": np.empty(0), "seconds": 0.0}
+    losses, clock = saved["losses"].tolist(), Stopwatch(float(saved["seconds"]))
+    batches = MiniBatches(len(X), config.batch_size, seed=seed, device=X.device)
+    n_left = range(len(losses), config.n_epochs)
+    for epoch in progress(n_left, description=f"autoencoder, seed {seed}: epochs"):
+        total = torch.zeros((), dtype=torch.float64, device=X.device)
+        for step in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
+            optimizer.param_groups[0]["lr"] = config.rate_at(
+                step / (config.n_epochs * batches.per_epoch)
+            )
+            batch = X[batches.rows(step)]
+            loss = F.mse_loss(model(batch), batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        losses.append(total.item() / batches.per_epoch)
+        state.save(model, optimizer, {"losses": losses, "seconds": clock.read()})
+    return Pretrained(model.requires_grad_(False), np.array(losses), clock.read())
+
+
+def kmeans_on_code(Z: Tensor, n_clusters: int, *, n_init: int, seed: int) -> KMeans:
+    """Run scikit-learn's K-means on codes.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (N, n_code)
+    n_clusters : int
+    n_init : int
+        Starts, the best of which is kept.
+    seed : int
+
+    Returns
+    -------
+    fitted : KMeans
+    """
+    return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(Z.cpu().numpy())
+
+
+def cluster_code(
+    X: Tensor, model: Autoencoder, n_clusters: int, config: CodeKMeansConfig, *, seed: int
+) -> Clustering:
+    """Cluster points by K-means on their code: the peer AE + K-means.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+    model : Autoencoder
+        Pretrained.
+    n_clusters : int
+    config : CodeKMeansConfig
+    seed : int
+
+    Returns
+    -------
+    clustering : Clustering
+        Its history is the final clustering alone.
+    """
+    clock = Stopwatch()
+    fitted = kmeans_on_code(model.encode(X), n_clusters, n_init=config.n_init, seed=seed)
+    clusters = fitted.labels_.astype(np.int16)
+    return Clustering(
+        clusters=clusters,
+        history=clusters[None],
+        n_parameters=count_parameters(model.encoder) + fitted.cluster_centers_.size,
+        n_steps=int(fitted.n_iter_),
+        converged=True,
+        seconds=clock.read(),
+    )
+
+
+def _layers(widths: Sequence[int], generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        # Linear's own initialisation would draw from the global generator.
+        layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+        bound = 1 / math.sqrt(n_in)
+        with torch.no_grad():
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.zero_()
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

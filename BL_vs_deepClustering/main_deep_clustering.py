@@ -1,0 +1,89 @@
+"""Deep clustering peers on Fashion-MNIST, and BigLearn-EM on their features, from the command line.
+
+    python BL_vs_deepClustering/main_deep_clustering.py --method all --seeds 0
+
+What a method is, its own module states: shallow.py, autoencoder.py, dec.py, edesc.py, and
+biglearn_core/experiments/feature_mixture.py. The same command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from biglearn_core.devices import choose_device  # noqa: E402
+from biglearn_core.experiments import deep_clustering as deep  # noqa: E402
+from biglearn_core.experiments import deep_clustering_summary as summary  # noqa: E402
+from biglearn_core.experiments.store import write_record  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the methods and print their table.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Those of the command line when not given.
+
+    Returns
+    -------
+    status : int
+        0, or 130 when interrupted.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        device = choose_device(options.device)
+        config = deep.Config(
+            methods=tuple(options.method),
+            seeds=tuple(options.seeds),
+            n_images=options.data_size,
+            n_epochs=options.epochs,
+            n_updates=options.updates,
+            n_steps=options.steps,
+        )
+        runs = deep.run(config, root=options.out_dir, device=device, n_jobs=options.jobs)
+        if options.record is not None:
+            write_record(options.record, summary.record(runs, config))
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(summary.score_table(runs).to_string())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = deep.Config()
+    add = parser.add_argument
+    add("--method", nargs="+", default=["all"], choices=[*deep.METHODS, "all"], metavar="METHOD",
+        help=f"one or more of {', '.join(deep.METHODS)}; or all")  # fmt: skip
+    add("--seeds", type=int, nargs="+", default=list(defaults.seeds), help="one run each")
+    add("--device", help="cpu, cuda or cuda:N; the first GPU where there is one, else the CPU")
+    add("--data_size", type=_positive, default=defaults.n_images, help="images used")
+    add("--epochs", type=_positive, default=defaults.n_epochs, help="of every pretraining")
+    add("--updates", type=_positive, default=defaults.n_updates, help="of DEC and IDEC, at most")
+    add("--steps", type=_positive, default=defaults.n_steps, help="full-batch steps of EDESC")
+    add("--jobs", type=_positive, help="processes of one thread each; one per core by default")
+    add("--out_dir", type=Path, default=deep.default_root(), help="models, scores and states")
+    add("--record", type=Path, help="JSON file for means and deviations over the seeds")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,229 @@
+"""What the peers share: mini-batches, passes over all points, states on disk, outcomes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from biglearn_core.persistence import load_arrays, save_arrays
+
+__all__ = ["Checkpoint", "Clustering", "MiniBatches", "Stopwatch", "count_parameters", "in_chunks"]
+
+# Rows of one pass without gradients: few enough that the widest layer stays in the cache.
+_CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Outcome of a peer, found without labels.
+
+    Parameters
+    ----------
+    clusters : int16 ndarray of shape (N,)
+        Of the final model.
+    history : int16 ndarray of shape (T, N)
+        Clusters on the way: at every renewal of the target, or of every start. What a choice with
+        labels would choose from.
+    n_parameters : int
+        Numbers that the final model needs to assign a point.
+    n_steps : int
+        Gradient steps, or iterations of the start that was kept.
+    converged : bool
+        Whether its own rule stopped it, not the limit on its steps.
+    seconds : float
+        Wall clock of the fit alone.
+    curves : dict of str to float64 ndarray
+        What it saw of itself on the way.
+    """
+
+    clusters: np.ndarray
+    history: np.ndarray
+    n_parameters: int
+    n_steps: int
+    converged: bool
+    seconds: float
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class MiniBatches:
+    """Rows of every mini-batch, of a new permutation in every epoch.
+
+    Parameters
+    ----------
+    n_rows : int
+    batch_size : int
+    seed : int
+    device : torch.device
+        Of the indices.
+
+    Notes
+    -----
+    The rows are a function of seed and step alone, so a run that goes on sees those that an
+    unbroken one sees.
+    """
+
+    def __init__(self, n_rows: int, batch_size: int, *, seed: int, device: torch.device) -> None:
+        self.per_epoch = -(-n_rows // batch_size)
+        self._n_rows = n_rows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._device = device
+        self._epoch = -1
+
+    def rows(self, step: int) -> Tensor:
+        """Give the rows of a step.
+
+        Parameters
+        ----------
+        step : int
+
+        Returns
+        -------
+        rows : int64 Tensor of shape (batch_size,)
+            Fewer at the end of an epoch.
+        """
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._n_rows)
+            self._order = torch.as_tensor(order, device=self._device)
+            self._epoch = epoch
+        return self._order[position * self._batch_size : (position + 1) * self._batch_size]
+
+
+class Stopwatch:
+    """Seconds of a fit, those before an interruption included.
+
+    Parameters
+    ----------
+    seconds : float, default 0
+        Spent before.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before = seconds
+        self._started = time.perf_counter()
+
+    def read(self) -> float:
+        """Give the seconds up to now."""
+        return self._before + time.perf_counter() - self._started
+
+
+class Checkpoint:
+    """State of a training on disk: a module, its optimizer, and arrays beside them.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        An .npz file; nothing is kept when not given.
+    settings : str
+        Everything that the training depends on. A state of other settings is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, settings: str) -> None:
+        self._path = None if path is None else Path(path)
+        self._settings = settings
+
+    def load(self, module: nn.Module, optimizer: Optimizer) -> dict[str, np.ndarray] | None:
+        """Put a saved state into a module and its optimizer.
+
+        Parameters
+        ----------
+        module : Module
+        optimizer : Optimizer
+
+        Returns
+        -------
+        arrays : dict of str to ndarray, or None
+            What was saved beside; None, and nothing is touched, where there is no state.
+
+        Raises
+        ------
+        ValueError
+            When the state is damaged or of other settings; names the file.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        content = load_arrays(self._path)
+        if str(content.get("settings")) != self._settings:
+            raise ValueError(
+                f"{self._path} is the state of a training with other settings "
+                f"({content.get('settings')}); delete it or name another folder"
+            )
+        parts: dict[str, dict[str, np.ndarray]] = {"module": {}, "optimizer": {}, "arrays": {}}
+        for name, array in content.items():
+            part, _, rest = name.partition("/")
+            if rest:
+                parts[part][rest] = array
+        module.load_state_dict({name: torch.tensor(a) for name, a in parts["module"].items()})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, array in parts["optimizer"].items():
+            number, _, entry = name.partition("/")
+            state.setdefault(int(number), {})[entry] = torch.tensor(array)
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        return parts["arrays"]
+
+    def save(
+        self, module: nn.Module, optimizer: Optimizer, arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        """Write the state, whole or not at all.
+
+        Parameters
+        ----------
+        module : Module
+        optimizer : Optimizer
+        arrays : mapping of str to array-like
+        """
+        if self._path is None:
+            return
+        content: dict[str, np.ndarray] = {"settings": np.array(self._settings)}
+        for name, tensor in module.state_dict().items():
+            content[f"module/{name}"] = tensor.cpu().numpy()
+        for number, entries in optimizer.state_dict()["state"].items():
+            for name, tensor in entries.items():
+                content[f"optimizer/{number}/{name}"] = tensor.cpu().numpy()
+        content |= {f"arrays/{name}": np.asarray(array) for name, array in arrays.items()}
+        save_arrays(self._path, content)
+
+    def remove(self) -> None:
+        """Delete the state, once its outcome is saved elsewhere."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def in_chunks(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
+    """Apply a row-wise function to many rows, without gradients.
+
+    Parameters
+    ----------
+    function : callable
+    X : Tensor of shape (N, D)
+
+    Returns
+    -------
+    outcome : Tensor of shape (N, ...)
+    """
+    return torch.cat([function(chunk) for chunk in X.split(_CHUNK)])
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Count the numbers in the parameters of modules.
+
+    Parameters
+    ----------
+    *modules : Module
+
+    Returns
+    -------
+    n_parameters : int
+    """
+    return sum(p.numel() for module in modules for p in module.parameters())
