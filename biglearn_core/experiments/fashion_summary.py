@@ -92,32 +92,36 @@ def verdicts(runs: Sequence[SeedRun]) -> list[str]:
     ]
 
 
-def record(runs: Sequence[SeedRun]) -> dict[str, Any]:
+def record(runs: Sequence[SeedRun], kmeans_runs: Sequence[SeedRun] = ()) -> dict[str, Any]:
     """Collect what the report needs.
 
     Parameters
     ----------
     runs : sequence of SeedRun
+    kmeans_runs : sequence of SeedRun
+        From the k-means start.
 
     Returns
     -------
     record : dict
     """
     return {
-        "runs": [
-            {
-                "seed": run.seed,
-                "final": asdict(run.final),
-                "best_chosen_with_labels": asdict(run.best),
-                "log_likelihood": run.log_likelihood,
-                "minutes": float(run.trace.fit_seconds.sum() + run.trace.score_seconds.sum()) / 60,
-                "peak_bytes": run.peak_bytes,
-                "device": run.device,
-                "n_images": len(run.clusters),
-                "n_iterations": len(run.trace),
-            }
-            for run in runs
-        ],
+        "runs": [_condense(run) for run in runs],
+        "kmeans_start": [_condense(run) for run in kmeans_runs],
         "chosen_by_log_likelihood": most_likely(runs).seed,
         "verdicts": verdicts(runs),
+    }
+
+
+def _condense(run: SeedRun) -> dict[str, Any]:
+    return {
+        "seed": run.seed,
+        "final": asdict(run.final),
+        "best_chosen_with_labels": asdict(run.best),
+        "log_likelihood": run.log_likelihood,
+        "minutes": float(run.trace.fit_seconds.sum() + run.trace.score_seconds.sum()) / 60,
+        "peak_bytes": run.peak_bytes,
+        "device": run.device,
+        "n_images": len(run.clusters),
+        "n_iterations": len(run.trace),
     }
