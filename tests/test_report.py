@@ -1,6 +1,7 @@
 """The page: verdicts follow the stated tolerances, absent results say so, the file stands alone."""
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -184,8 +185,8 @@ def test_a_newer_run_comes_before_the_record(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / name).write_text(json.dumps(gmm25(0.03)))
     record, local = tmp_path / "record" / "gmm25.json", tmp_path / "gmm25/full/summary.json"
-    for newest in (record, local):
-        newest.touch()
+    for seconds, newest in enumerate((record, local, record), start=2_000_000_000):
+        os.utime(newest, (seconds, seconds))
         assert read_sources(tmp_path)["gmm25"].path == newest
 
 
