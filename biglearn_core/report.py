@@ -48,6 +48,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .45rem .6rem; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
+th { overflow-wrap: normal; }
 td small { display: block; opacity: .75; }
 .mark { border: 1px solid; border-radius: .3rem; padding: .05rem .4rem; font-weight: 600;
   display: inline-block; }
