@@ -1,0 +1,207 @@
+"""The page: verdicts follow the stated tolerances, absent results say so, the file stands alone."""
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from scipy.stats import t as student
+
+from biglearn_core.claims import CAVEAT, NOT_REPRODUCED, NOT_RUN, REPRODUCED, rows
+from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
+from biglearn_core.report import main, read_sources, write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def gmm25(biglearn, spread=0.01, final_shift=0.0):
+    """Ten seeds whose means are known; Joint-EM's as published."""
+    signs = [(-1) ** i for i in range(len(GMM25_SEEDS))]
+    return {
+        "seeds": {
+            str(seed): {
+                "Joint-EM": {
+                    "min_kl": 0.263266 + 0.03 * sign,
+                    "final_kl": GMM25_JOINT_EM_FINAL_KL.get(seed, 0.3) + final_shift,
+                    "fair_kl": 0.26,
+                    "at_optimum": False,
+                    "seconds": 1.0,
+                },
+                "BigLearn-EM": {
+                    "min_kl": biglearn + spread * sign,
+                    "fair_kl": 0.03,
+                    "final_kl": 0.04,
+                    "at_optimum": True,
+                    "seconds": 10.0,
+                },
+            }
+            for seed, sign in zip(GMM25_SEEDS, signs, strict=True)
+        }
+    }
+
+
+def hundred(reached, joint=0):
+    return {
+        name: {"at_optimum": n, "n_seeds": 100, "seconds_per_fit": 2.0}
+        for name, n in (("BigLearn-EM", reached), ("Joint-EM", joint))
+    }
+
+
+def group(mean, std, n=10):
+    columns = ("test_nmi", "test_ari", "test_log_likelihood")
+    numbers = {"mean": mean, "std": std}
+    return {**dict.fromkeys(columns, numbers), "seeds": list(range(n)), "seconds": {"mean": 3.0}}
+
+
+def fashion(final, best):
+    def scores(acc):
+        return {"acc": acc, "nmi": acc, "ari": acc}
+
+    return {
+        "runs": [
+            {
+                "seed": seed,
+                "final": scores(final - 0.1 * seed),
+                "best_chosen_with_labels": scores(best),
+                "log_likelihood": -float(seed),
+                "minutes": 2.0,
+                "n_images": 70000,
+            }
+            for seed in (0, 1)
+        ]
+    }
+
+
+def verdict(records, start):
+    (row,) = (row for row in rows(records) if row.claim.startswith(start))
+    return row.verdict
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [(0.0305, REPRODUCED), (0.0345, CAVEAT), (0.0450, NOT_REPRODUCED), (0.0160, NOT_REPRODUCED)],
+)
+def test_a_published_mean(mean, expected):
+    assert verdict({"gmm25": gmm25(mean)}, "25-GMM: BigLearn-EM's least") == expected
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(4e-5, REPRODUCED), (6e-5, NOT_REPRODUCED)])
+def test_a_replayed_figure(shift, expected):
+    records = {"gmm25": gmm25(0.03, final_shift=shift)}
+    assert verdict(records, "25-GMM: Joint-EM's final") == expected
+
+
+def test_other_seeds_are_another_experiment():
+    record = gmm25(0.03)
+    record["seeds"].pop("5079")
+    assert {row.verdict for row in rows({"gmm25": record})} == {NOT_RUN}
+
+
+@pytest.mark.parametrize(
+    ("reached", "joint", "expected"),
+    [(100, 0, REPRODUCED), (96, 0, CAVEAT), (50, 45, NOT_REPRODUCED), (100, 100, NOT_REPRODUCED)],
+)
+def test_freedom_from_bad_optima(reached, joint, expected):
+    records = {"gmm25_hundred": hundred(reached, joint)}
+    assert verdict(records, "25-GMM: BigLearn-EM does not end") == expected
+
+
+@pytest.mark.parametrize(
+    ("quantile", "expected"), [(0.974, REPRODUCED), (0.99, CAVEAT), (0.996, NOT_REPRODUCED)]
+)
+def test_a_published_seed(quantile, expected):
+    std = 0.02
+    mean = 0.8399346955565458 - student.ppf(quantile, 9) * std * (1 + 1 / 10) ** 0.5
+    record = {"fair": {}, "paper": {"pendigits": {"BigLearn-EM": group(mean, std)}}}
+    assert verdict({"realworld": record}, "Pendigits: NMI of BigLearn-EM") == expected
+
+
+@pytest.mark.parametrize(
+    ("difference", "expected"), [(0.10, REPRODUCED), (0.01, CAVEAT), (-0.01, NOT_REPRODUCED)]
+)
+def test_one_method_above_another(difference, expected):
+    methods = {"BigLearn-EM": group(0.5 + difference, 0.05), "Joint-EM": group(0.5, 0.05)}
+    record = {"fair": {"glass": methods}}
+    assert verdict({"realworld": record}, "Glass: BigLearn-EM above Joint-EM in NMI") == expected
+
+
+@pytest.mark.parametrize(
+    ("final", "best", "expected"),
+    [(0.66, 0.66, REPRODUCED), (0.60, 0.66, CAVEAT), (0.60, 0.61, NOT_REPRODUCED)],
+)
+def test_as_good_as_deep_clustering(final, best, expected):
+    assert verdict({"fashion": fashion(final, best)}, "Fashion-MNIST, raw") == expected
+
+
+def test_a_part_of_the_images_says_nothing():
+    record = fashion(0.9, 0.9)
+    for run in record["runs"]:
+        run["n_images"] = 3000
+    assert verdict({"fashion": record}, "Fashion-MNIST, raw") == NOT_RUN
+
+
+class Page(HTMLParser):
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.tags, self.open = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_without_results_every_row_names_its_command(tmp_path):
+    found = write_report(root=tmp_path)
+    assert {row.verdict for row in found} == {NOT_RUN}
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert text.count("<code>") == len(found)
+    assert "gmm25: no result" in text
+
+
+def test_the_page_of_record_stands_alone(tmp_path):
+    shutil.copytree(ROOT / "results" / "record", tmp_path / "record")
+    found = write_report(root=tmp_path)
+    page = Page(tmp_path / "index.html")
+    assert not page.open
+    assert "script" not in page.tags
+    assert page.links
+    assert all(link.startswith("data:") for link in page.links)
+    assert page.tags.count("tr") == len(found) + 1
+    figures = list((tmp_path / "record" / "figures").glob("*.png"))
+    assert page.tags.count("img") == len(figures)
+
+
+def test_a_newer_run_comes_before_the_record(tmp_path):
+    for folder, name in (("record", "gmm25.json"), ("gmm25/full", "summary.json")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / name).write_text(json.dumps(gmm25(0.03)))
+    record, local = tmp_path / "record" / "gmm25.json", tmp_path / "gmm25/full/summary.json"
+    for seconds, newest in enumerate((record, local, record), start=2_000_000_000):
+        os.utime(newest, (seconds, seconds))
+        assert read_sources(tmp_path)["gmm25"].path == newest
+
+
+def test_a_damaged_record_is_named(tmp_path, capsys):
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record" / "fashion.json").write_text('{"runs": [')
+    assert main(["--root", str(tmp_path)]) == 1
+    message = capsys.readouterr().err
+    assert re.search(r"fashion\.json is damaged.*delete it", message)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_text_is_escaped(tmp_path):
+    (tmp_path / "record").mkdir()
+    record = {**gmm25(0.03), "versions": {"<b>": "1"}}
+    (tmp_path / "record" / "gmm25.json").write_text(json.dumps(record))
+    write_report(root=tmp_path)
+    assert "&lt;b&gt;" in (tmp_path / "index.html").read_text(encoding="utf-8")
