@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from biglearn_core.claims import CAVEAT, NOT_REPRODUCED, NOT_RUN, REPRODUCED, rows
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
+from biglearn_core.readme import README, recorded_rows, results_table, with_table
 from biglearn_core.report import main, read_sources, write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,3 +206,45 @@ def test_text_is_escaped(tmp_path):
     (tmp_path / "record" / "gmm25.json").write_text(json.dumps(record))
     write_report(root=tmp_path)
     assert "&lt;b&gt;" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def deep(ours, peer, n_seeds, n_images=70000):
+    def method(acc):
+        score = {"acc": {"mean": acc}, "nmi": {"mean": acc + 0.05}}
+        return {
+            "final": score,
+            "best_chosen_with_labels": score,
+            "seconds_with_pretraining": {"mean": 60.0},
+            "n_seeds": n_seeds,
+        }
+
+    methods = {"dec": method(peer), "kmeans": method(0.4), "biglearn-ae": method(ours)}
+    return {"settings": {"n_images": n_images}, "methods": methods}
+
+
+@pytest.mark.parametrize(
+    ("record", "verdict"),
+    [
+        (deep(0.62, 0.61, 3), REPRODUCED),
+        (deep(0.62, 0.61, 2), CAVEAT),
+        (deep(0.61, 0.61, 3), NOT_REPRODUCED),
+        (deep(0.62, 0.61, 3, n_images=3000), NOT_RUN),
+    ],
+)
+def test_deep_clustering_as_trained_here(record, verdict):
+    row = rows({"deep_clustering": record})[-1]
+    assert row.experiment == "deep_clustering"
+    assert row.verdict == verdict
+    if verdict != NOT_RUN:
+        assert "biglearn-ae" in row.fair
+        assert "dec 0.610 / 0.660" in row.fair
+
+
+def test_the_readme_shows_the_results_of_record():
+    text = README.read_text(encoding="utf-8")
+    assert with_table(text, results_table(recorded_rows())) == text
+
+
+def test_a_text_without_markers_is_refused():
+    with pytest.raises(ValueError, match="marker"):
+        with_table("no table here", "| a |")
