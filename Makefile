@@ -54,5 +54,6 @@ data: $(READY) ## download further data sets: make data SETS="covtype connect-4"
 	$(BIN)/python -m biglearn_core.datasets $(SETS)
 
 clean: ## remove results, caches and the environment
-	rm -rf results/gmm25* results/notebooks .pytest_cache .ruff_cache .hypothesis $(VENV)
+	find results -mindepth 1 -maxdepth 1 ! -name record -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

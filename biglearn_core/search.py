@@ -43,8 +43,10 @@ MOVES = ("joint", "swap", "matching")
 # accepted on all points.
 _SCORED_PAIRS = 20_000_000
 
-# Sizes N K D from which on a search may take so many times the steps of its first climb.
+# Sizes N K D from which on a search may take so many times the steps of its first climb, and the
+# same with fewer than ten points to a coordinate of a component.
 _EFFORT = ((1_000_000, 9), (100_000, 6), (0, 4))
+_EFFORT_ON_FEW_POINTS = ((100_000, 3), (0, 2))
 
 # What scoring all splits and merges costs, in EM steps.
 _SCORING_STEPS = 5
@@ -66,7 +68,7 @@ class SearchConfig:
         Joint steps at the end, at most.
     max_steps : int, optional
         EM steps of one search, beyond which no further move is tried. When not given, 20 + c (K +
-        the steps of the first climb) with c from 3 to 9, growing with the problem; none with fewer
+        the steps of the first climb) with c from 2 to 9, growing with the problem; none with fewer
         points than coordinates in a component, where moves lead nowhere and the best start is all
         there is.
     n_starts : int, optional
@@ -405,7 +407,8 @@ class _Search:
         K = first.model.n_components
         if N <= K * D:
             return 0
-        effort = 3 if N < 10 * K * D else next(c for size, c in _EFFORT if size <= N * K * D)
+        efforts = _EFFORT_ON_FEW_POINTS if N < 10 * K * D else _EFFORT
+        effort = next(c for size, c in efforts if size <= N * K * D)
         return 20 + effort * (K + first.n_steps)
 
     def _spent(self) -> bool:
