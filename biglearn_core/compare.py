@@ -90,8 +90,8 @@ def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str
         summary = root / record.stem / profile / "summary.json"
         if summary.exists():
             found = compare(_read(summary), _read(record))
-            verdict = f"differs in {len(found)} entries" if found else "agrees"
-            lines.append(f"{record.stem} {verdict} with {record.relative_to(root.parent)}")
+            verdict = f"differs in {len(found)} entries from" if found else "agrees with"
+            lines.append(f"{record.stem} {verdict} {record.relative_to(root.parent)}")
             lines += [f"  {line}" for line in found]
     return lines
 
@@ -131,7 +131,7 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     """Walk a summary; what many runs hold becomes one sample."""
     runs = _runs(node)
     if runs is not None:
-        yield (*path, "seeds"), list(runs)
+        yield (*path, "which"), list(runs)
         yield from _samples(list(runs.values()), path)
     elif isinstance(node, Mapping):
         n = len(node.get("seeds", ())) or 1
@@ -150,16 +150,17 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def _runs(node: Any) -> dict[str, Mapping] | None:
-    """Runs by seed, where `node` is such a mapping or a list of runs that name their seeds."""
+    """Give runs by seed, where `node` is such a mapping or a list of runs that name their seeds."""
     if isinstance(node, Mapping) and node and all(str(name).isdecimal() for name in node):
         return dict(sorted(node.items()))
-    if (
-        isinstance(node, list)
-        and node
-        and all(isinstance(r, Mapping) and "seed" in r for r in node)
-    ):
-        return {str(r["seed"]): {k: v for k, v in r.items() if k != "seed"} for r in node}
-    return None
+    if not isinstance(node, list) or not node:
+        return None
+    if not all(isinstance(run, Mapping) and "seed" in run for run in node):
+        return None
+    return {
+        str(run["seed"]): {name: value for name, value in run.items() if name != "seed"}
+        for run in node
+    }
 
 
 def _samples(

@@ -8,8 +8,8 @@ end the scores are compared with the results of record.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
+import logging
 import os
 import sys
 import time
@@ -21,29 +21,14 @@ from typing import Any
 import yaml
 
 from biglearn_core.compare import compare_with_records
-from biglearn_core.downloads import DownloadError
+from biglearn_core.execute import NotebookError, execute
 from biglearn_core.experiments.store import DEFAULT_ROOT
-from biglearn_core.persistence import write_atomically
 from biglearn_core.run_lock import LockedError, run_lock
 from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
 
-__all__ = [
-    "NOTEBOOKS",
-    "NotebookError",
-    "execute",
-    "failed_name",
-    "main",
-    "profile_parameters",
-    "run_profile",
-]
+__all__ = ["NOTEBOOKS", "main", "profile_parameters", "run_profile"]
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-
-_SYSTEM_ERRORS = {error.__name__ for error in (OSError, DownloadError, *OSError.__subclasses__())}
-
-
-class NotebookError(Exception):
-    """A cell of a notebook failed."""
 
 
 def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, dict[str, Any]]:
@@ -79,71 +64,6 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
     return profiles
 
 
-def execute(
-    name: str, parameters: Mapping[str, Any], output: Path, *, folder: Path = NOTEBOOKS
-) -> None:
-    """Execute one notebook; its file appears when the last cell has run.
-
-    Parameters
-    ----------
-    name : str
-    parameters : mapping
-    output : Path
-        Where the executed notebook goes. An older one stays until then.
-    folder : Path, optional
-        Of the notebooks, and their working directory.
-
-    Raises
-    ------
-    NotebookError
-        When a cell fails. The cells up to it are in `failed_name(output)`.
-    OSError
-        When the notebook cannot be written; names the remedy.
-    """
-    import papermill
-
-    running = output.with_name(f".{output.name}")
-    try:
-        with write_atomically(running):
-            pass  # refused here, an unwritable folder or a full disk costs nothing
-        papermill.execute_notebook(
-            folder / f"{name}.ipynb",
-            running,
-            parameters=dict(parameters),
-            kernel_name="python3",
-            cwd=folder,
-            progress_bar=False,
-            # At its usual level the kernel warns at every start that its sockets are local TCP.
-            extra_arguments=["--IPKernelApp.log_level=40"],
-        )
-        _move(running, output)
-        failed_name(output).unlink(missing_ok=True)
-    except papermill.PapermillExecutionError as error:
-        _move(running, failed_name(output))
-        # Errors of the system say all that is to say; others are told with their traceback.
-        told = f"{error.ename}: {error.evalue}" if error.ename in _SYSTEM_ERRORS else str(error)
-        raise NotebookError(
-            f"{name} failed: {told}\nits cells up to there: {failed_name(output)}"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            running.unlink()
-
-
-def failed_name(output: Path) -> Path:
-    """Name the file of a notebook that failed, beside that of the executed one.
-
-    Parameters
-    ----------
-    output : Path
-
-    Returns
-    -------
-    path : Path
-    """
-    return output.with_suffix(".failed.ipynb")
-
-
 def run_profile(
     profile: Mapping[str, Mapping[str, Any]], output: Path, typical: Mapping[str, float]
 ) -> None:
@@ -171,7 +91,7 @@ def run_profile(
         started = time.monotonic()
         line = partial(_line, head, started, expected, measured)
         with ticking(line):
-            execute(name, parameters, output / f"{name}.ipynb")
+            execute(NOTEBOOKS / f"{name}.ipynb", parameters, output / f"{name}.ipynb")
         measured[name] = time.monotonic() - started
         took = format_seconds(measured[name])
         print(f"{head}: {took}, {output / name}.ipynb{_left(expected, measured)}", flush=True)
@@ -205,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in compare_with_records(options.profile):
             print(line)
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of the broken cell
         print("interrupted; the same command goes on from what is saved", file=sys.stderr)
         return 130
     except (ValueError, OSError, LockedError, NotebookError) as error:
@@ -225,11 +146,6 @@ def _line(
     seconds = seconds_left(expected, measured) - gone
     left = f", about {format_seconds(seconds)} left in all" if seconds > 0 else ""
     return f"{head}: {format_seconds(gone)}{left}"
-
-
-def _move(source: Path, target: Path) -> None:
-    with write_atomically(target) as file:
-        file.write(source.read_bytes())
 
 
 def _declared_parameters(path: Path) -> list[str]:
