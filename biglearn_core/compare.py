@@ -1,4 +1,4 @@
-"""Hold a new run against the results of record: `python -m biglearn_core.compare`.
+"""Hold a full run against the results of record: `python -m biglearn_core.compare`.
 
 Two means agree when they differ by at most three standard errors of their difference over the
 seeds, or by 0.001 plus 0.1% of the record where that is more (rounding differs between machines). A
@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from biglearn_core.experiments.store import DEFAULT_ROOT
+from biglearn_core.persistence import write_atomically
 
-__all__ = ["RECORD_PROFILE", "compare", "compare_with_records", "main"]
+__all__ = ["RECORD_PROFILE", "compare", "compare_with_records", "main", "renew"]
 
 RECORD_PROFILE = "full"
 
@@ -96,8 +97,37 @@ def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str
     return lines
 
 
+def renew(experiment: str, *, root: Path = DEFAULT_ROOT) -> Path:
+    """Make the summary of the last full run the result of record.
+
+    Parameters
+    ----------
+    experiment : str
+    root : Path, optional
+        Folder of results, with record/ in it.
+
+    Returns
+    -------
+    path : Path
+        Of the record.
+
+    Raises
+    ------
+    ValueError
+        When there is no full run of that name, or its summary is damaged.
+    """
+    summary = root / experiment / RECORD_PROFILE / "summary.json"
+    if not summary.exists():
+        raise ValueError(f"there is no {summary}; run `make reproduce` first")
+    _read(summary)
+    record = root / "record" / f"{experiment}.json"
+    with write_atomically(record) as file:
+        file.write(summary.read_bytes())
+    return record
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison of the last full run.
+    """Print the comparison of the last full run, or renew a record.
 
     Parameters
     ----------
@@ -107,12 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        1 when there is nothing to compare or a file is damaged.
+        1 when there is no such run or a file is damaged.
     """
     parser = argparse.ArgumentParser(prog="biglearn_core.compare", description=__doc__)
-    parser.parse_args(arguments)
+    parser.add_argument("--renew", metavar="EXPERIMENT", help="make its last full run the record")
+    options = parser.parse_args(arguments)
     try:
-        lines = compare_with_records(RECORD_PROFILE)
+        if options.renew:
+            lines = [f"renewed {renew(options.renew)}"]
+        else:
+            lines = compare_with_records(RECORD_PROFILE)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

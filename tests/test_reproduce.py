@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from biglearn_core import run_lock as lock_module
-from biglearn_core.compare import compare, compare_with_records
+from biglearn_core.compare import compare, compare_with_records, renew
 from biglearn_core.reproduce import profile_parameters
 from biglearn_core.run_lock import LockedError, run_lock
 from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
@@ -182,6 +182,10 @@ def test_a_run_is_held_against_its_records(tmp_path):
     lines = compare_with_records("full", root=tmp_path)
     assert lines[0] == f"gmm25 differs in 1 entries from {record}"
     assert lines[1].startswith("  verdicts: 'none' now")
+    assert json.loads(renew("gmm25", root=tmp_path).read_text()) == changed
+    assert compare_with_records("full", root=tmp_path) == [f"gmm25 agrees with {record}"]
+    with pytest.raises(ValueError, match="there is no .*absent.*`make reproduce` first"):
+        renew("absent", root=tmp_path)
     (folder / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary.json is damaged .*; delete it"):
         compare_with_records("full", root=tmp_path)
