@@ -184,7 +184,7 @@ def test_a_run_is_held_against_its_records(tmp_path):
     assert lines[1].startswith("  verdicts: 'none' now")
     assert json.loads(renew("gmm25", root=tmp_path).read_text()) == changed
     assert compare_with_records("full", root=tmp_path) == [f"gmm25 agrees with {record}"]
-    with pytest.raises(ValueError, match="there is no .*absent.*`make reproduce` first"):
+    with pytest.raises(ValueError, match=r"there is no .*absent.*`make reproduce` first"):
         renew("absent", root=tmp_path)
     (folder / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary.json is damaged .*; delete it"):
