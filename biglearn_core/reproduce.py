@@ -1,23 +1,32 @@
 """Execute the notebooks headless: `python -m biglearn_core.reproduce --profile full`.
 
 Every notebook runs under papermill with the parameters of its profile and is saved, executed, under
-results/notebooks/<profile>/. What experiments finished before is read, not computed again.
+results/notebooks/<profile>/. What experiments finished before is read, not computed again. At the
+end the scores are compared with the results of record.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["NOTEBOOKS", "execute", "main", "profile_parameters"]
+from biglearn_core.compare import compare_with_records
+from biglearn_core.execute import NotebookError, execute
+from biglearn_core.experiments.store import DEFAULT_ROOT
+from biglearn_core.run_lock import LockedError, run_lock
+from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
+
+__all__ = ["NOTEBOOKS", "main", "profile_parameters", "run_profile"]
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -55,36 +64,37 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
     return profiles
 
 
-def execute(
-    name: str, parameters: Mapping[str, Any], output: Path, *, folder: Path = NOTEBOOKS
+def run_profile(
+    profile: Mapping[str, Mapping[str, Any]], output: Path, typical: Mapping[str, float]
 ) -> None:
-    """Execute one notebook.
+    """Execute the notebooks of a profile, saying what is left before and after each.
 
     Parameters
     ----------
-    name : str
-    parameters : mapping
+    profile : mapping of str to mapping
+        As from `profile_parameters`.
     output : Path
-        Where the executed notebook goes.
-    folder : Path, optional
-        Of the notebooks, and their working directory.
+        Folder of the executed notebooks.
+    typical : mapping of str to float
+        What notebooks typically take, in seconds.
 
     Raises
     ------
-    papermill.PapermillExecutionError
-        With the error of the failing cell.
+    NotebookError, OSError
+        As `execute`.
     """
-    import papermill
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(
-        folder / f"{name}.ipynb",
-        output,
-        parameters=dict(parameters),
-        kernel_name="python3",
-        cwd=folder,
-        progress_bar=False,
-    )
+    expected = {name: typical.get(name) for name in profile}
+    measured: dict[str, float] = {}
+    for position, (name, parameters) in enumerate(profile.items(), start=1):
+        head = f"[{position}/{len(profile)}] {name}"
+        print(f"{head} ...{_left(expected, measured)}", flush=True)
+        started = time.monotonic()
+        line = partial(_line, head, started, expected, measured)
+        with ticking(line):
+            execute(NOTEBOOKS / f"{name}.ipynb", parameters, output / f"{name}.ipynb")
+        measured[name] = time.monotonic() - started
+        took = format_seconds(measured[name])
+        print(f"{head}: {took}, {output / name}.ipynb{_left(expected, measured)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,33 +108,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        1 when a notebook failed.
+        1 when a notebook failed or could not be run, 130 when interrupted.
     """
     parser = argparse.ArgumentParser(prog="biglearn_core.reproduce", description=__doc__)
     parser.add_argument("--profile", default="full", help="a file in notebooks/params/")
     parser.add_argument("--output", type=Path, default=None, help="folder of executed notebooks")
     options = parser.parse_args(arguments)
-    output = options.output or NOTEBOOKS.parent / "results" / "notebooks" / options.profile
+    output = options.output or DEFAULT_ROOT / "notebooks" / options.profile
     os.environ.setdefault("BIGLEARN_QUIET", "1")
     try:
         profile = profile_parameters(options.profile)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with run_lock(DEFAULT_ROOT / ".lock"):
+            run_profile(
+                profile, output, typical_seconds(NOTEBOOKS / "seconds.yaml", options.profile)
+            )
+        for line in compare_with_records(options.profile):
+            print(line)
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of the broken cell
+        print("interrupted; the same command goes on from what is saved", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, LockedError, NotebookError) as error:
+        print(f"error: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1
-    from papermill import PapermillExecutionError
-
-    for position, (name, parameters) in enumerate(profile.items(), start=1):
-        print(f"[{position}/{len(profile)}] {name} ...", flush=True)
-        started = time.monotonic()
-        target = output / f"{name}.ipynb"
-        try:
-            execute(name, parameters, target)
-        except PapermillExecutionError as error:
-            print(f"{error}\n{name} failed; its cells up to the error: {target}", file=sys.stderr)
-            return 1
-        seconds = time.monotonic() - started
-        print(f"[{position}/{len(profile)}] {name}: {seconds:.0f} s, {target}", flush=True)
     return 0
+
+
+def _left(expected: Mapping[str, float | None], measured: Mapping[str, float]) -> str:
+    seconds = seconds_left(expected, measured)
+    return f"; about {format_seconds(seconds)} left in all" if seconds > 0 else ""
+
+
+def _line(
+    head: str, started: float, expected: Mapping[str, float | None], measured: Mapping[str, float]
+) -> str:
+    gone = time.monotonic() - started
+    seconds = seconds_left(expected, measured) - gone
+    left = f", about {format_seconds(seconds)} left in all" if seconds > 0 else ""
+    return f"{head}: {format_seconds(gone)}{left}"
 
 
 def _declared_parameters(path: Path) -> list[str]:
