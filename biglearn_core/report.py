@@ -170,8 +170,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(root: Path, name: str) -> Source | None:
     local, record = root / name / "full" / "summary.json", root / "record" / f"{name}.json"
-    if name == "deep_clustering":
-        local = root / "fashion" / "full" / "deep_clustering.json"
     present = [path for path in (local, record) if path.exists()]
     if not present:
         return None
