@@ -110,5 +110,6 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, zipfile.error) as error:
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError) as error:
+        # RuntimeError, NotImplementedError among them: a damaged header asks for what zip can't do.
         raise ValueError(f"{path} is not a readable .npz file ({error}); delete it") from error

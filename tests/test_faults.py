@@ -331,20 +331,13 @@ def flip(path):
     path.write_bytes(content)
 
 
-DEAD_END = pytest.mark.xfail(
-    strict=True,
-    raises=FileNotFoundError,
-    reason="fashion.run_seed needs this file once it was there",
-)
-
-
 @pytest.mark.parametrize("damage", [truncate, flip])
 @pytest.mark.parametrize(
     ("kind", "n_done"),
     [
         ("checkpoint", 2),
-        pytest.param("scores", 2, marks=DEAD_END),
-        pytest.param("model", 4, marks=DEAD_END),
+        ("scores", 2),
+        ("model", 4),
     ],
 )
 def test_a_damaged_state_is_refused_and_deleting_it_helps(tmp_path, unbroken, kind, n_done, damage):
@@ -360,14 +353,12 @@ def test_a_damaged_state_is_refused_and_deleting_it_helps(tmp_path, unbroken, ki
     with pytest.raises(ValueError, match=rf"{path.name} is not a readable .npz file .*delete it"):
         run_fashion(tmp_path)
     path.unlink()
-    same_fashion_runs(run_fashion(tmp_path), unbroken["fashion"])
+    anew = pytest.warns(UserWarning, match="starts anew")
+    with anew if kind == "scores" else contextlib.nullcontext():
+        mended = run_fashion(tmp_path)
+    same_fashion_runs(mended, unbroken["fashion"])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(NotImplementedError, RuntimeError),
-    reason="persistence.load_arrays lets what zipfile raises for a damaged header through",
-)
 @pytest.mark.parametrize("offset", [6, 8])  # flags, compression method
 def test_a_damaged_zip_header_is_a_clear_error(tmp_path, offset):
     path = tmp_path / "state.npz"
@@ -439,7 +430,7 @@ def test_without_a_network_the_remedy_is_told(tmp_path, command, remedy):
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "Connection refused" in done.stderr
-    assert remedy in done.stderr.splitlines()[-1]
+    assert remedy in done.stderr.splitlines()[-1].lower()
     assert not [path for path in set(folder.rglob("*")) - before if path.is_file()]
 
 

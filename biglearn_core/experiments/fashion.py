@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -310,7 +311,8 @@ def run_seed(
     """
     name = _name(seed)
     result = store.load(name)
-    if result is None:
+    saved_model = store.folder / f"{name}.model.npz"
+    if result is None or not saved_model.exists():
         checkpoint = store.folder / f"{name}.checkpoint.npz"
         recorder = _Recorder(config, seed, images, checkpoint, report)
         fitted = fit_biglearn_em(
@@ -329,12 +331,12 @@ def run_seed(
             chunk_size=config.chunk_size,
             checkpoint=checkpoint,
         )
-        fitted.model.save(store.folder / f"{name}.model.npz")
+        fitted.model.save(saved_model)
         result = _save(store, seed, fitted.model, images, recorder.trace())
     _require_same(config, result)
     return SeedRun(
         seed=seed,
-        model=GMM.load(store.folder / f"{name}.model.npz"),
+        model=GMM.load(saved_model),
         clusters=result.arrays["clusters"],
         classes=images.classes,
         trace=Trace(**{field.name: result.arrays[field.name] for field in fields(Trace)}),
@@ -395,6 +397,9 @@ class _Recorder:
         )
         self._path = checkpoint.with_name(checkpoint.name.replace(".checkpoint.", ".scores."))
         self._rows: list[tuple] = []
+        if checkpoint.exists() and not self._path.exists():
+            warnings.warn(f"{self._path} is gone: seed {seed} starts anew", stacklevel=3)
+            checkpoint.unlink()
         if checkpoint.exists():
             done = len(load_arrays(checkpoint)["task"])
             columns = load_arrays(self._path)
