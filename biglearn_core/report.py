@@ -51,7 +51,7 @@ th, td { border-bottom: 1px solid var(--line); padding: .45rem .6rem; text-align
 th { overflow-wrap: normal; }
 td small { display: block; opacity: .75; }
 .mark { border: 1px solid; border-radius: .3rem; padding: .05rem .4rem; font-weight: 600;
-  display: inline-block; }
+  display: inline-block; overflow-wrap: normal; }
 .yes { color: light-dark(#00664b, #4fd1a5); } .nearly { color: light-dark(#8a5a00, #f0b64a); }
 .no { color: light-dark(#a33b00, #ff9e66); } .open { color: light-dark(#555, #bbb); }
 figure { margin: 1.2rem 0; } figcaption { opacity: .8; font-size: .9rem; }
