@@ -43,15 +43,16 @@ TOLERANCES = (
     "A published single seed: inside the interval that holds 95% of single seeds of ours "
     "(Student's prediction interval); with a caveat inside the one that holds 99%.",
     "One method above another: the 95% interval of the difference of their means (Welch's) above "
-    "zero in every protocol that was run; with a caveat where only every mean difference is.",
+    "zero in every protocol that was run; with a caveat where it is so in one of two.",
     f"Freedom from bad optima: on the hundred new seeds, reached in {LEAST_RATE:.0%} or more even "
     "at the low end of the exact 95% interval; with a caveat where that low end is above the high "
     "end of Joint-EM's.",
     "As good as deep clustering: accuracy and NMI of the final model, the run of highest training "
     "log-likelihood, at least those that DEC reports; with a caveat where only the best iteration, "
     "chosen with labels, gets there.",
-    "Above deep clustering as trained here: the final accuracy of BigLearn-EM's best variant above "
-    "that of every peer, means over at least three seeds; with a caveat where it is so on fewer.",
+    "Above deep clustering as trained here: the final accuracy of BigLearn-EM, on raw pixels or in "
+    "its best variant, above that of every peer, means over at least three seeds; with a caveat "
+    "where it is so on fewer.",
 )
 
 _PAPER_NOTEBOOKS = "authors' notebook outputs, commit e3764e8"
@@ -119,7 +120,7 @@ def rows(records: Mapping[str, Mapping[str, Any]]) -> list[Row]:
         *_pendigits(records.get("realworld")),
         *_sets(records.get("realworld")),
         _fashion(records.get("fashion")),
-        _deep(records.get("deep_clustering")),
+        *_deep(records.get("deep_clustering")),
     ]
 
 
@@ -254,7 +255,7 @@ def _sets(record: Mapping | None) -> Iterator[Row]:
                 **known,
                 **shown,
                 seconds=f"{ours['seconds']['mean']:.1f} a fit" if ours else "–",
-                verdict=_graded(all(d[1] > 0 for d in found), all(d[0] > 0 for d in found)),
+                verdict=_graded(all(d[1] > 0 for d in found), any(d[1] > 0 for d in found)),
             )
 
 
@@ -289,23 +290,33 @@ def _fashion(record: Mapping | None) -> Row:
     )
 
 
-def _deep(record: Mapping | None) -> Row:
+def _deep(record: Mapping | None) -> Iterator[Row]:
+    methods = {} if record is None else record["methods"]
+    # A run on a part of the images says nothing of the claim.
+    if methods and record["settings"]["n_images"] != 70000:
+        methods = {}
+    variants = [name for name in methods if name.startswith("biglearn")]
+    peers = [name for name in methods if name not in variants]
+    pixels = [name for name in variants if name == "biglearn-pixels"]
+    # Raw pixels are the paper's own method: the best variant alone would hide its standing.
+    yield _beside_peers("BigLearn-EM on raw pixels", pixels, peers, methods)
+    yield _beside_peers("BigLearn-EM's best variant", variants, peers, methods)
+
+
+def _beside_peers(
+    subject: str, variants: Sequence[str], peers: Sequence[str], methods: Mapping[str, Mapping]
+) -> Row:
     known = {
         "experiment": "deep_clustering",
-        "claim": "Fashion-MNIST: BigLearn-EM's best variant above every peer trained here "
-        "(accuracy / NMI)",
+        "claim": f"Fashion-MNIST: {subject} above every peer trained here (accuracy / NMI)",
         "published": "stated in words",
         "source": "paper, comparison with deep clustering",
     }
-    methods = {} if record is None else record["methods"]
-    groups = [
-        {name: found for name, found in methods.items() if name.startswith("biglearn") is ours}
-        for ours in (True, False)
-    ]
-    if not all(groups) or record["settings"]["n_images"] != 70000:
+    if not variants or not peers:
         return Row(**known)
-    best, peer = (max(group, key=lambda name: _accuracy(group[name])) for group in groups)
+    best, peer = (max(group, key=lambda m: _accuracy(methods[m])) for group in (variants, peers))
     above = _accuracy(methods[best]) > _accuracy(methods[peer])
+    beaten = sum(_accuracy(methods[best]) > _accuracy(methods[name]) for name in peers)
     enough = min(methods[name]["n_seeds"] for name in (best, peer)) >= _ENOUGH_SEEDS
 
     def shown(part: str) -> str:
@@ -319,7 +330,7 @@ def _deep(record: Mapping | None) -> Row:
     return Row(
         **known,
         paper=shown("best_chosen_with_labels"),
-        fair=f"{shown('final')} (seeds of {seeds})",
+        fair=f"{shown('final')} (seeds of {seeds}); accuracy above {beaten}/{len(peers)} peers",
         seconds=f"{methods[best]['seconds_with_pretraining']['mean']:.0f} a fit",
         verdict=_graded(above and enough, above),
     )
