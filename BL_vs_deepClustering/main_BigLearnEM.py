@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from biglearn_core.arguments import positive_int  # noqa: E402
 from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import fashion  # noqa: E402
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
@@ -137,17 +138,21 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--device", help="cpu, cuda or cuda:N; the first GPU where there is one, else the CPU")
     add("--dataset", default="FashionMNIST", choices=["FashionMNIST"])
-    add("--Niter", type=_positive, default=defaults.n_iterations, help="iterations (tasks)")
-    add("--NITnei", type=_positive, default=defaults.n_local_steps, help="EM steps in each")
+    add("--Niter", type=positive_int, default=defaults.n_iterations, help="iterations (tasks)")
+    add("--NITnei", type=positive_int, default=defaults.n_local_steps, help="EM steps in each")
     add("--eps", type=float, default=defaults.covariance_floor, help="least eigenvalue")
     add("--P1", type=float, default=0.4, help="joint task where u < P1")
     add("--P2", type=float, default=0.5, help="marginal where P1 <= u < P2, else transformed")
     add("--a_beta", type=float, default=defaults.beta[0], help="share of pixels ~ Beta(a, b)")
     add("--b_beta", type=float, default=defaults.beta[1])
-    add("--num_component", type=_positive, default=defaults.n_components, help="clusters K")
+    add("--num_component", type=positive_int, default=defaults.n_components, help="clusters K")
     add("--x_dim", type=int, default=N_PIXELS, help="pixels of an image")
-    add("--data_size", type=_positive, default=defaults.n_images, help="images used")
-    add("--chunk_size", type=_positive, help="images held at once; from a memory bound by default")
+    add("--data_size", type=positive_int, default=defaults.n_images, help="images used")
+    add(
+        "--chunk_size",
+        type=positive_int,
+        help="images held at once; from a memory bound by default",
+    )
     add("--kmeans_init", type=_flag, nargs="?", const=True, default=False,
         help="start from k-means instead of the paper's blind start")  # fmt: skip
     add("--seeds", type=int, nargs="+", default=list(defaults.seeds), help="one run each")
@@ -155,13 +160,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--txt_dir", type=Path, default=ROOT / "results" / "fashion_cli", help="text logs")
     add("--resume", action="store_true", help="go on with what is in out_dir")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 def _flag(text: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from biglearn_core.arguments import positive_int  # noqa: E402
 from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import deep_clustering as deep  # noqa: E402
 from biglearn_core.experiments import deep_clustering_summary as summary  # noqa: E402
@@ -68,21 +69,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one or more of {', '.join(deep.METHODS)}; or all")  # fmt: skip
     add("--seeds", type=int, nargs="+", default=list(defaults.seeds), help="one run each")
     add("--device", help="cpu, cuda or cuda:N; the first GPU where there is one, else the CPU")
-    add("--data_size", type=_positive, default=defaults.n_images, help="images used")
-    add("--epochs", type=_positive, default=defaults.n_epochs, help="of every pretraining")
-    add("--updates", type=_positive, default=defaults.n_updates, help="of DEC and IDEC, at most")
-    add("--steps", type=_positive, default=defaults.n_steps, help="full-batch steps of EDESC")
-    add("--jobs", type=_positive, help="processes of one thread each; one per core by default")
+    add("--data_size", type=positive_int, default=defaults.n_images, help="images used")
+    add("--epochs", type=positive_int, default=defaults.n_epochs, help="of every pretraining")
+    add("--updates", type=positive_int, default=defaults.n_updates, help="of DEC and IDEC, at most")
+    add("--steps", type=positive_int, default=defaults.n_steps, help="full-batch steps of EDESC")
+    add("--jobs", type=positive_int, help="processes of one thread each; one per core by default")
     add("--out_dir", type=Path, default=deep.default_root(), help="models, scores and states")
     add("--record", type=Path, help="JSON file for means and deviations over the seeds")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from memory import held_bytes, restart_peak
 from tqdm import tqdm
 
 from biglearn_core.datasets import is_available
@@ -31,22 +31,15 @@ SETS = ("covtype", "connect-4")
 METHODS = ("Joint-EM", "BigLearn-EM")
 
 
-def resident_bytes(which: str) -> int:
-    """Read VmRSS (now) or VmHWM (peak) of this process."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{which}:\s+(\d+)", status).group(1))
-
-
 def measure(name: str, method: str, seed: int) -> dict:
     """Fit one method on one set, in this process."""
     config = realworld.settings(name)
     data = realworld.load_data(config, seed)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = resident_bytes("VmRSS")
+    before = restart_peak()
     started = time.perf_counter()
     result = realworld.fit_method(method, data, config, seed=seed)
     seconds = time.perf_counter() - started
-    peak = resident_bytes("VmHWM")
+    peak = held_bytes("VmHWM")
     model = result.model
     scores = score_labels(data.y_test, model.predict(data.X_test).numpy())
     return {

@@ -13,10 +13,7 @@ benchmarks/results/scaling.json and scaling.png.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +21,7 @@ from pathlib import Path
 
 import torch
 from em_step import FLOOR, seconds, sklearn_fit
+from memory import peak_bytes
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
@@ -88,27 +86,6 @@ def pomegranate_step(X: Tensor, model: GMM) -> Callable[[], object] | None:
         peer.from_summaries()
 
     return step
-
-
-def held_bytes(which: str) -> int:
-    """Read VmRSS (now) or VmHWM (peak) of this process; 0 where there is no /proc."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    return 1024 * int(re.search(rf"{which}:\s+(\d+)", status.read_text()).group(1))
-
-
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Measure the most memory held during a call beyond what was held before."""
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return 0
-    with contextlib.suppress(OSError, AttributeError):  # what is free but kept would hide a peak
-        ctypes.CDLL(None).malloc_trim(0)
-    reset.write_text("5")
-    before = held_bytes("VmRSS")
-    function()
-    return max(0, held_bytes("VmHWM") - before)
 
 
 def measure(size: Size, repeats: int) -> dict:

@@ -225,7 +225,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             In nats.
         """
         log_density = self.score_samples(X).astype(np.float64)
-        return float(-2 * log_density.sum() + 2 * self._n_parameters())
+        return float(-2 * log_density.sum() + 2 * self.mixture_.n_parameters)
 
     def bic(self, X: ArrayLike) -> float:
         """Bayesian information criterion; smaller is better.
@@ -240,7 +240,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             In nats.
         """
         log_density = self.score_samples(X).astype(np.float64)
-        return float(-2 * log_density.sum() + self._n_parameters() * np.log(len(log_density)))
+        return float(-2 * log_density.sum() + self.mixture_.n_parameters * np.log(len(log_density)))
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -314,10 +314,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         else:
             log_prob = model.component_log_prob(Z)
         return (log_prob.numpy() - self._scale.log_volume(X)[:, None]).astype(X.dtype)
-
-    def _n_parameters(self) -> int:
-        K, D = self.means_.shape
-        return K - 1 + K * D + K * D * (D + 1) // 2
 
     def _allow_nan(self) -> bool:
         return False

@@ -95,6 +95,12 @@ class GMM:
         return self.means.shape[1]
 
     @property
+    def n_parameters(self) -> int:
+        """Free parameters of weights, means and full covariances."""
+        K, D = self.means.shape
+        return K - 1 + K * D + K * D * (D + 1) // 2
+
+    @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
         return self.means.dtype

@@ -106,7 +106,6 @@ def entries(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> list[Ent
         if group
     ]
     if pixels:
-        K, D = pixels[0].model.means.shape
         collected.append(
             Entry(
                 method="biglearn-pixels",
@@ -114,7 +113,7 @@ def entries(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> list[Ent
                 final=_by_score([run.final for run in pixels]),
                 best=_by_score([run.best for run in pixels]),
                 seconds=np.array([run.trace.fit_seconds.sum() for run in pixels]),
-                n_parameters=K - 1 + K * D + K * D * (D + 1) // 2,
+                n_parameters=pixels[0].model.n_parameters,
                 device=pixels[0].device,
             )
         )

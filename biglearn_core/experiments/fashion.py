@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.devices import device_name
 from biglearn_core.experiments.store import Result, ResultStore
 from biglearn_core.fashion_mnist import load_fashion_mnist
 from biglearn_core.fit import fit_biglearn_em
@@ -449,7 +450,7 @@ def _save(store: ResultStore, seed: int, model: GMM, images: Images, trace: Trac
     scores = ("acc", "nmi", "ari")
     summary = {
         "seed": seed,
-        "device": _device_name(images.X.device),
+        "device": device_name(images.X.device),
         "n_threads": torch.get_num_threads(),
         "final": {name: float(getattr(trace, name)[-1]) for name in scores},
         "best_chosen_with_labels": {name: float(getattr(trace, name).max()) for name in scores},
@@ -472,10 +473,6 @@ def _require_same(config: Config, result: Result) -> None:
             f"seed {result.summary['seed']} is finished there under other settings "
             f"({differences}); name another folder"
         )
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _peak_bytes(device: torch.device) -> int:

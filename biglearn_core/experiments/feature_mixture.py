@@ -119,12 +119,10 @@ def cluster_features(
         fits.append((candidate.n_steps, candidate.converged))
     best = int(np.argmax(likelihoods))
     n_steps, converged = fits[best]
-    d = Z.shape[1]
-    n_mixture = n_clusters - 1 + n_clusters * d + n_clusters * d * (d + 1) // 2
     return Clustering(
         clusters=history[best],
         history=np.array(history),
-        n_parameters=n_projection + n_mixture,
+        n_parameters=n_projection + candidate.model.n_parameters,
         n_steps=n_steps,
         converged=converged,
         seconds=clock.read(),
@@ -168,8 +166,7 @@ def _candidates(
         found = search_mixture(
             Z, n_clusters, covariance_floor=config.covariance_floor, seed=seed, config=search
         )
-        likelihood = _log_likelihood(Z, found.model)
-        yield _Candidate(found.model, likelihood, found.n_iter, found.converged)
+        yield _Candidate(found.model, found.log_likelihood, found.n_iter, found.converged)
 
 
 def _log_likelihood(Z: Tensor, model: GMM) -> float:
