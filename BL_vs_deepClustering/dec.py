@@ -25,7 +25,6 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -38,6 +37,7 @@ from BL_vs_deepClustering.training import (
     Checkpoint,
     Clustering,
     MiniBatches,
+    OptimizerConfig,
     Stopwatch,
     count_parameters,
     in_chunks,
@@ -48,18 +48,17 @@ __all__ = ["DECConfig", "dec_config", "fit_dec", "idec_config", "soft_assignment
 
 
 @dataclass(frozen=True, kw_only=True)
-class DECConfig:
+class DECConfig(OptimizerConfig):
     """Settings of DEC or IDEC; `dec_config` and `idec_config` give the published ones.
 
     Parameters
     ----------
+    optimizer, learning_rate, momentum
+        As `OptimizerConfig` has them.
     keep_decoder : bool
         Whether the reconstruction stays in the loss: IDEC.
     clustering_weight : float
         γ, factor of KL(p‖q).
-    optimizer : {"sgd", "adam"}
-    learning_rate, momentum : float
-        Momentum of SGD alone.
     batch_size, update_interval : int
         Points of a mini-batch, and mini-batches between two renewals of the target.
     max_updates : int
@@ -72,9 +71,6 @@ class DECConfig:
 
     keep_decoder: bool
     clustering_weight: float
-    optimizer: Literal["sgd", "adam"]
-    learning_rate: float
-    momentum: float = 0.9
     batch_size: int = 256
     update_interval: int = 140
     max_updates: int = 20000
@@ -82,8 +78,7 @@ class DECConfig:
     n_init: int = 20
 
     def __post_init__(self) -> None:
-        if self.optimizer not in ("sgd", "adam"):
-            raise ValueError(f'optimizer must be "sgd" or "adam", got {self.optimizer!r}')
+        super().__post_init__()
         for name in ("batch_size", "update_interval", "max_updates", "n_init"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -206,7 +201,7 @@ def fit_dec(
     """
     clock = Stopwatch()
     model = _Model(autoencoder, n_clusters, keep_decoder=config.keep_decoder)
-    optimizer = _optimizer(model, config)
+    optimizer = config.make_optimizer(model)
     state = Checkpoint(checkpoint, repr((config, seed, n_clusters, tuple(X.shape))))
     saved = state.load(model, optimizer)
     if saved is None:
@@ -220,8 +215,9 @@ def fit_dec(
     converged = False
     name = "IDEC" if config.keep_decoder else "DEC"
     rounds = range(len(losses), config.n_rounds)
+    q = model.assignment(X)
     for round_ in progress(rounds, description=f"{name}, seed {seed}: renewals of the target"):
-        p = target_distribution(soft_assignment(model.encode(X), model.centres.detach()))
+        p = target_distribution(q)
         total, first = 0.0, round_ * config.update_interval
         updates = range(first, min(first + config.update_interval, config.max_updates))
         for update in updates:
@@ -232,7 +228,8 @@ def fit_dec(
             optimizer.step()
             total += loss.detach()
         losses.append(float(total) / len(updates))
-        clusters = model.clusters(X)
+        q = model.assignment(X)
+        clusters = q.argmax(dim=1).cpu().numpy().astype(np.int16)
         changes.append(changed_share(clusters, history[-1]))
         history.append(clusters)
         converged = changes[-1] < config.tol
@@ -281,9 +278,9 @@ class _Model(nn.Module):
     def encode(self, X: Tensor) -> Tensor:
         return in_chunks(self.encoder, X)
 
-    def clusters(self, X: Tensor) -> np.ndarray:
-        q = soft_assignment(self.encode(X), self.centres.detach())
-        return q.argmax(dim=1).cpu().numpy().astype(np.int16)
+    def assignment(self, X: Tensor) -> Tensor:
+        """Soft assignments of all points, without gradients."""
+        return soft_assignment(self.encode(X), self.centres.detach())
 
     def loss(self, X: Tensor, p: Tensor, clustering_weight: float) -> Tensor:
         Z = self.encoder(X)
@@ -291,10 +288,3 @@ class _Model(nn.Module):
         if self.decoder is None:
             return clustering_weight * divergence
         return F.mse_loss(self.decoder(Z), X) + clustering_weight * divergence
-
-
-def _optimizer(model: _Model, config: DECConfig) -> torch.optim.Optimizer:
-    options = {"lr": config.learning_rate, "fused": True}
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=config.momentum, **options)
-    return torch.optim.Adam(model.parameters(), **options)

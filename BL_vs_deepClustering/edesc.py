@@ -102,6 +102,8 @@ class EDESCConfig:
             n_code=n_clusters * self.n_directions,
             n_epochs=n_epochs,
             batch_size=512,
+            optimizer="adam",
+            learning_rate=1e-3,
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -20,6 +21,7 @@ from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import deep_clustering as deep  # noqa: E402
 from biglearn_core.experiments import deep_clustering_summary as summary  # noqa: E402
 from biglearn_core.experiments.store import write_record  # noqa: E402
+from BL_vs_deepClustering.training import MatmulPrecision  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             n_epochs=options.epochs,
             n_updates=options.updates,
             n_steps=options.steps,
+            precision=options.precision,
         )
         runs = deep.run(config, root=options.out_dir, device=device, n_jobs=options.jobs)
         if options.record is not None:
@@ -73,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=positive_int, default=defaults.n_epochs, help="of every pretraining")
     add("--updates", type=positive_int, default=defaults.n_updates, help="of DEC and IDEC, at most")
     add("--steps", type=positive_int, default=defaults.n_steps, help="full-batch steps of EDESC")
+    add("--precision", choices=get_args(MatmulPrecision), default=defaults.precision,
+        help="of the networks' matrix products, as in torch.set_float32_matmul_precision; medium "
+        "is faster on processors with AMX, high on GPUs")  # fmt: skip
     add("--jobs", type=positive_int, help="processes of one thread each; one per core by default")
     add("--out_dir", type=Path, default=deep.default_root(), help="models, scores and states")
     add("--record", type=Path, help="JSON file for means and deviations over the seeds")

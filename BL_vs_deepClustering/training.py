@@ -1,12 +1,14 @@
-"""What the peers share: mini-batches, passes over all points, states on disk, outcomes."""
+"""What the peers share: optimizers, mini-batches, passes over all points, states, outcomes."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +17,11 @@ from torch.optim import Optimizer
 
 from biglearn_core.persistence import load_arrays, save_arrays
 
-__all__ = ["Checkpoint", "Clustering", "MiniBatches", "Stopwatch", "count_parameters", "in_chunks"]
+__all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
+           "Stopwatch", "check_precision", "count_parameters", "in_chunks",
+           "matmul_precision"]  # fmt: skip
+
+MatmulPrecision = Literal["highest", "high", "medium"]
 
 # Rows of one pass without gradients: few enough that the widest layer stays in the cache.
 _CHUNK = 2048
@@ -51,6 +57,84 @@ class Clustering:
     converged: bool
     seconds: float
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "adam"}
+    learning_rate, momentum : float
+        Momentum of SGD alone.
+    """
+
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: float
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f'optimizer must be "sgd" or "adam", got {self.optimizer!r}')
+
+    def make_optimizer(self, module: nn.Module) -> Optimizer:
+        """Give the optimizer of a module's parameters.
+
+        Parameters
+        ----------
+        module : Module
+
+        Returns
+        -------
+        optimizer : Optimizer
+        """
+        parameters, options = module.parameters(), {"lr": self.learning_rate, "fused": True}
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, momentum=self.momentum, **options)
+        return torch.optim.Adam(parameters, **options)
+
+
+@contextmanager
+def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
+    """Set how torch multiplies float32 matrices inside a block.
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        As in `torch.set_float32_matmul_precision`: float32 throughout; or factors rounded to TF32
+        ("high") or bfloat16 ("medium"), sums in float32, where the processor has fast
+        instructions for that (AMX, tensor cores). Elsewhere it changes nothing.
+
+    Raises
+    ------
+    ValueError
+        When it is none of these.
+    """
+    check_precision(precision)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what `matmul_precision` does not know.
+
+    Parameters
+    ----------
+    precision : str
+
+    Raises
+    ------
+    ValueError
+        Names what there is.
+    """
+    known = get_args(MatmulPrecision)
+    if precision not in known:
+        raise ValueError(f"precision must be one of {', '.join(known)}; got {precision!r}")
 
 
 class MiniBatches:

@@ -27,7 +27,10 @@ __all__ = ["RECORD_PROFILE", "compare", "compare_with_records", "main", "renew"]
 RECORD_PROFILE = "full"
 
 # What a machine decides, and what is no score.
-IGNORED = frozenset({"seconds", "minutes", "peak_bytes", "device", "versions", "converged"})
+IGNORED = frozenset({
+    *("seconds", "seconds_with_pretraining", "minutes", "peak_bytes", "device", "versions"),
+    *("converged", "n_steps", "n_threads", "errors_by_epoch", "standing"),
+})  # fmt: skip
 
 N_ERRORS = 3.0
 ABSOLUTE = 1e-3

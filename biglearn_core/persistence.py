@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -44,7 +46,7 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         handle, temporary = tempfile.mkstemp(
             prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
         )
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # mkstemp keeps others from reading
@@ -86,6 +88,8 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> No
             raise TypeError(f"array {name!r} holds Python objects; store numbers or strings")
     with write_atomically(path) as file:
         np.savez(file, **converted)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = _fingerprint(archive)
 
 
 def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -109,7 +113,27 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            comment = archive.zip.comment
+            if comment and comment != _fingerprint(archive.zip):
+                raise ValueError("its list of arrays is not the one that was written")
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError) as error:
         # RuntimeError, NotImplementedError among them: a damaged header asks for what zip can't do.
-        raise ValueError(f"{path} is not a readable .npz file ({error}); delete it") from error
+        raise _unreadable(path, error) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a damaged header sends the reader before the file's start
+            raise
+        raise _unreadable(path, error) from error
+
+
+def _fingerprint(archive: zipfile.ZipFile) -> bytes:
+    """Digest of the names, sizes and checksums of all members.
+
+    Every member carries a checksum of its own; a damaged directory, however, can hide members.
+    """
+    members = sorted((i.filename, i.file_size, i.CRC) for i in archive.infolist())
+    return b"sha256:" + hashlib.sha256(repr(members).encode()).hexdigest().encode()
+
+
+def _unreadable(path: str | os.PathLike, error: Exception) -> ValueError:
+    return ValueError(f"{path} is not a readable .npz file ({error}); delete it")

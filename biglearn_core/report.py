@@ -25,7 +25,10 @@ from biglearn_core.persistence import write_atomically
 
 __all__ = ["EXPERIMENTS", "Source", "main", "read_sources", "write_report"]
 
-EXPERIMENTS = ("gmm25", "gmm25_hundred", "realworld", "fashion", "deep_clustering")
+EXPERIMENTS = (
+    *("gmm25", "gmm25_hundred", "realworld", "fashion"),
+    *("deep_clustering", "deep_clustering_seeds"),
+)
 
 _MARKS = {
     "reproduced": "yes",

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 try:
     import fcntl
@@ -22,7 +23,7 @@ class LockedError(Exception):
 
 
 @contextlib.contextmanager
-def run_lock(path: str | os.PathLike) -> Iterator[None]:
+def run_lock(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock on a file, which stays behind and means nothing by itself.
 
     The system frees the lock when the process ends, kill -9 included. Where there are no such locks
@@ -32,11 +33,13 @@ def run_lock(path: str | os.PathLike) -> Iterator[None]:
     ----------
     path : path-like
         Missing parent folders are made.
+    wait : bool, default False
+        Whether to wait for another process that holds it.
 
     Raises
     ------
     LockedError
-        When another process holds it; names that process and when it started.
+        When another process holds it and `wait` is false; names that process and when it started.
     OSError
         When the file cannot be written; names the remedy.
     """
@@ -47,7 +50,7 @@ def run_lock(path: str | os.PathLike) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(path, error) from error
     with file:
-        _acquire(file)
+        _acquire(file, wait=wait)
         try:
             file.truncate(0)
             file.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
@@ -57,11 +60,11 @@ def run_lock(path: str | os.PathLike) -> Iterator[None]:
         yield
 
 
-def _acquire(file) -> None:
+def _acquire(file: TextIO, *, wait: bool) -> None:
     try:
         if fcntl is None:
             raise OSError("this system has no flock")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         file.seek(0)
         holder = file.read() or "a process that has just started"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -32,7 +33,9 @@ from BL_vs_deepClustering.shallow import KMeansConfig, cluster_kmeans, principal
 
 ROOT = Path(__file__).resolve().parents[1]
 K, D = 3, 20
-TINY = PretrainConfig(hidden=(16, 12), n_code=4, n_epochs=20, batch_size=32, learning_rate=1e-2)
+TINY = PretrainConfig(
+    hidden=(16, 12), n_code=4, n_epochs=20, batch_size=32, optimizer="adam", learning_rate=1e-2
+)
 
 
 def synthetic(n=150, n_pixels=D, seed=0):
@@ -473,6 +476,64 @@ def test_a_run_killed_between_methods_goes_on(images, monkeypatch, tmp_path):
     assert [run.method for run in deep.run(config, root=tmp_path, n_jobs=1)] == ["ae-kmeans", "dec"]
 
 
+def test_an_autoencoder_that_two_methods_need_is_trained_once(tmp_path):
+    """The second of two processes waits for the first; the lock ends with its process."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import test_deep_clustering as tests
+from pathlib import Path
+deep, method, folder = tests.deep, sys.argv[1], Path({str(tmp_path)!r})
+deep.load_images = lambda n, *, device: tests.synthetic(n, 784)
+real = deep.pretrain
+def pretrain(*arguments, **options):
+    (folder / f"trained_by_{{method}}").touch()
+    return real(*arguments, **options)
+deep.pretrain = pretrain
+config = tests.replace(tests.CONFIG, seeds=(0,), methods=(method,))
+(run,) = deep.run(config, root=folder, n_jobs=1)
+print(run.pretrain_seconds)
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, method], stdout=subprocess.PIPE, text=True)
+        for method in ("ae-kmeans", "dec")
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in started]
+    assert printed[0] == printed[1] != ""
+    assert len(list(tmp_path.glob("trained_by_*"))) == 1
+    assert len(list(tmp_path.glob("autoencoder/*/seed_0.json"))) == 1
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_precision_is_of_the_networks_alone_and_is_put_back(
+    images, monkeypatch, tmp_path, precision
+):
+    seen = {}
+
+    def telling(name, real):
+        def call(*arguments, **options):
+            seen[name] = torch.get_float32_matmul_precision()
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("pretrain", "fit_dec", "fit_edesc", "cluster_code", "cluster_features"):
+        monkeypatch.setattr(deep, name, telling(name, getattr(deep, name)))
+    methods = ("ae-kmeans", "dec", "edesc", "biglearn-ae")
+    config = replace(CONFIG, seeds=(0,), methods=methods, precision=precision)
+    deep.run(config, root=tmp_path, n_jobs=1)
+    trained = {"pretrain", "fit_dec", "fit_edesc"}
+    assert seen == {name: precision if name in trained else "highest" for name in seen}
+    assert len(seen) == 5
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_precision_is_put_back_after_an_error():
+    with pytest.raises(KeyError), training.matmul_precision("medium"):
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path):
     def keys(config):
         plan = deep._Plan.of(config, tmp_path, torch.device("cpu"))
@@ -481,6 +542,10 @@ def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path)
     own = keys(CONFIG)
     more_epochs = keys(replace(CONFIG, n_epochs=9))
     assert {m for m in own if own[m] != more_epochs[m]} == {
+        *("ae-kmeans", "dec", "idec", "edesc", "biglearn-ae")
+    }
+    other = keys(replace(CONFIG, precision="medium"))
+    assert {m for m in own if own[m] != other[m]} == {
         *("ae-kmeans", "dec", "idec", "edesc", "biglearn-ae")
     }
     assert keys(replace(CONFIG, seeds=(7,), methods=("dec",)))["dec"] == own["dec"]
@@ -516,7 +581,11 @@ def test_table_and_record_keep_protocols_and_sources_apart(finished):
     document = json.loads(json.dumps(summary.record(runs, CONFIG)))
     assert document["methods"]["dec"]["final"]["acc"]["mean"] == pytest.approx(values.mean())
     assert document["methods"]["dec"]["n_seeds"] == 2
-    assert len(document["reconstruction_error_by_epoch"]) == 4
+    for widths in ("shared", "edesc"):
+        assert [entry["seed"] for entry in document["pretraining"][widths]] == [0, 1]
+    errors = mine[1].curves["reconstruction"]
+    assert document["pretraining"]["shared"][1]["errors_by_epoch"] == errors.tolist()
+    assert [entry["seed"] for entry in document["methods"]["dec"]["runs"]] == [0, 1]
     assert document["standing"] == summary.standing(runs)
     one_seed = [run for run in runs if run.seed == 0]
     assert "±" not in summary.score_table(one_seed).loc["DEC"]["final model (fair)", "ACC"]
@@ -621,6 +690,8 @@ def test_command_refuses(command, tmp_path, capsys, option, message):
     [
         (lambda: deep.Config(methods=("dce",)), r"no method 'dce'; there are: kmeans, .*edesc"),
         (lambda: replace(dec_config(), optimizer="lion"), r"sgd.*adam.*'lion'"),
+        (lambda: deep.Config(precision="low"), r"highest, high, medium; got 'low'"),
+        (lambda: PretrainConfig(optimizer="lion"), r"sgd.*adam.*'lion'"),
         (lambda: dec_config(max_updates=0), r"max_updates must be at least 1, got 0"),
         (lambda: EDESCConfig(n_steps=0), r"n_steps must be at least 1, got 0"),
         (lambda: PretrainConfig(n_epochs=0), r"n_epochs must be at least 1, got 0"),
@@ -647,6 +718,11 @@ def test_published_settings():
         assert (config.tol, config.n_init) == (1e-3, 20)
     assert PretrainConfig().hidden == (500, 500, 2000)
     assert PretrainConfig().n_code == 10
+    shared = PretrainConfig()
+    assert (shared.optimizer, shared.learning_rate, shared.momentum) == ("sgd", 1.0, 0.9)
     own = EDESCConfig().pretraining(10)
     assert (own.hidden, own.n_code, own.n_epochs, own.batch_size) == ((500, 500, 1000), 50, 50, 512)
+    assert (own.optimizer, own.learning_rate) == ("adam", 1e-3)
+    assert deep.Config().pretraining("edesc").n_epochs == 50
+    assert deep.Config(n_epochs=3).pretraining("edesc").n_epochs == 3
     assert autoencoder.CodeKMeansConfig().n_init == 20

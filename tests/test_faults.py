@@ -34,7 +34,7 @@ from test_realworld import same_runs as same_realworld
 
 from biglearn_core import persistence
 from biglearn_core.execute import NotebookError, execute, failed_name
-from biglearn_core.experiments import fashion, gmm25, realworld
+from biglearn_core.experiments import fashion, gmm25, parallel, realworld
 from biglearn_core.persistence import load_arrays, save_arrays
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,6 +185,27 @@ def test_ctrl_c_ends_in_one_line_and_leaves_nothing(waiting):
     assert process.returncode == 130
     assert err == "interrupted; the same command goes on from what is saved\n"
     assert list(executed(folder).parent.iterdir()) == []
+    assert_gone(begun)
+
+
+def wait_in_job(folder, number):
+    (folder / f"{number}.tmp").write_text(f"{os.getpid()} {os.getppid()}")
+    (folder / f"{number}.tmp").rename(folder / f"begun_{number}")
+    time.sleep(10 * LIMIT)
+
+
+def run_waiting_jobs(folder):
+    jobs = [(Path(folder), number) for number in range(2)]
+    parallel.run_jobs(wait_in_job, jobs, n_jobs=2, description="waiting")
+
+
+def test_parallel_jobs_end_with_the_process_that_began_them(tmp_path):
+    code = f"import test_faults; test_faults.run_waiting_jobs({str(tmp_path)!r})"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    begun = [tmp_path / "begun_0", tmp_path / "begun_1"]
+    with subprocess.Popen([sys.executable, "-c", code], env=environment(path)) as process:
+        wait_for(begun, process)
+        process.kill()
     assert_gone(begun)
 
 

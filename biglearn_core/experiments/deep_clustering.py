@@ -1,8 +1,8 @@
 """Deep clustering peers on Fashion-MNIST, and BigLearn-EM on the features that they use.
 
 Every outcome is kept under a key made of its settings and of the code that computes it: the peer's
-own module and what that imports of its package. An autoencoder is pretrained once per seed and
-shared by all methods of its widths.
+own module and what that imports of its package. An autoencoder is pretrained once per seed, by the
+first method that needs it, and shared by all methods of its widths.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from biglearn_core.experiments.feature_mixture import FeatureMixtureConfig, clus
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.store import DEFAULT_ROOT, Result, ResultStore
 from biglearn_core.metrics import ClusteringScores, score_labels
+from biglearn_core.run_lock import run_lock
 from BL_vs_deepClustering.autoencoder import (
     Autoencoder,
     CodeKMeansConfig,
@@ -41,7 +42,13 @@ from BL_vs_deepClustering.shallow import (
     cluster_pca_mixture,
     principal_components,
 )
-from BL_vs_deepClustering.training import Clustering, count_parameters
+from BL_vs_deepClustering.training import (
+    Clustering,
+    MatmulPrecision,
+    check_precision,
+    count_parameters,
+    matmul_precision,
+)
 
 __all__ = ["METHODS", "Config", "PeerRun", "default_root", "run"]
 
@@ -68,11 +75,12 @@ _MODULES = {
     "biglearn-ae": "biglearn_core.experiments.feature_mixture",
     "autoencoder": "BL_vs_deepClustering.autoencoder",
 }
+_TRAINED = ("dec", "idec", "edesc")
 _ON_SHARED_CODE = ("ae-kmeans", "dec", "idec", "biglearn-ae")
 
 # The longest first, so that no process is left alone with one.
 _BY_LENGTH = (
-    *("edesc", "idec", "dec", "biglearn-pca", "pca-gmm", "kmeans"),
+    *("edesc", "dec", "idec", "biglearn-pca", "pca-gmm", "kmeans"),
     *("biglearn-ae", "ae-kmeans"),
 )
 
@@ -91,22 +99,27 @@ class Config:
     n_clusters : int
         K.
     n_epochs : int
-        Of the pretraining of every autoencoder.
+        Of the pretraining of an autoencoder; EDESC's own takes at most its published 50.
     n_updates : int
         Mini-batches of DEC and IDEC, at most.
     n_steps : int
         Full-batch steps of EDESC.
+    precision : {"highest", "high", "medium"}
+        Of the matrix products that train the networks, as `matmul_precision` has it. All mixtures
+        are fitted in full float32.
     """
 
     methods: tuple[str, ...] = METHODS
     seeds: tuple[int, ...] = (0,)
     n_images: int = 70000
     n_clusters: int = 10
-    n_epochs: int = 50
-    n_updates: int = 12600
+    n_epochs: int = 150
+    n_updates: int = 20000
     n_steps: int = 200
+    precision: MatmulPrecision = "highest"
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         if "all" in self.methods:
             object.__setattr__(self, "methods", METHODS)
         for method in self.methods:
@@ -147,7 +160,7 @@ class Config:
         pretraining : PretrainConfig or None
         """
         if method == "edesc":
-            return EDESCConfig().pretraining(self.n_clusters, n_epochs=self.n_epochs)
+            return EDESCConfig().pretraining(self.n_clusters, n_epochs=min(50, self.n_epochs))
         return PretrainConfig(n_epochs=self.n_epochs) if method in _ON_SHARED_CODE else None
 
 
@@ -251,13 +264,6 @@ def run(
     device = torch.device(device)
     n_jobs = 1 if n_jobs is None and device.type != "cpu" else n_jobs
     plan = _Plan.of(config, Path(root or default_root()), device)
-    untrained = [
-        (plan, pretraining, seed)
-        for pretraining, store in plan.autoencoders.items()
-        for seed in config.seeds
-        if store.load(_name(seed)) is None
-    ]
-    run_jobs(_pretrain, untrained, n_jobs=n_jobs, description="autoencoders")
     unfinished = [
         (plan, method, seed)
         for method in sorted(config.methods, key=_BY_LENGTH.index)
@@ -274,6 +280,7 @@ class _AutoencoderSettings:
 
     n_images: int
     pretraining: dict[str, Any]
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -284,6 +291,7 @@ class _PeerSettings:
     n_images: int
     n_clusters: int
     options: dict[str, Any]
+    precision: str | None
     autoencoder: str | None
     # Of what `_fit` scores and saves; raised when that changes, as its code is not in the key.
     layout: int = 1
@@ -311,42 +319,56 @@ class _Plan:
                 if pretraining not in autoencoders:
                     autoencoders[pretraining] = ResultStore(
                         "autoencoder",
-                        _AutoencoderSettings(config.n_images, asdict(pretraining)),
+                        _AutoencoderSettings(
+                            config.n_images, asdict(pretraining), config.precision
+                        ),
                         module=_MODULES["autoencoder"],
                         root=root,
                     )
                 key = autoencoders[pretraining].folder.name
             settings = _PeerSettings(
-                method, config.n_images, config.n_clusters, asdict(config.options(method)), key
+                method,
+                config.n_images,
+                config.n_clusters,
+                asdict(config.options(method)),
+                config.precision if method in _TRAINED else None,
+                key,
             )
             peers[method] = ResultStore(method, settings, module=_MODULES[method], root=root)
         return cls(config, device, autoencoders, peers)
 
     def pretrained(self, method: str, seed: int) -> Pretrained | None:
-        """Load the autoencoder of a method, None where it has none."""
+        """Load the autoencoder of a method, pretrain it where there is none; None if none needed.
+
+        Processes that need the same one wait for the first of them.
+        """
         pretraining = self.config.pretraining(method)
         if pretraining is None:
             return None
-        result = self.autoencoders[pretraining].load(_name(seed))
+        store, name = self.autoencoders[pretraining], _name(seed)
+        result = store.load(name)
+        if result is None:
+            with run_lock(store.folder / f".{name}.lock", wait=True):
+                result = store.load(name) or self._pretrain(pretraining, seed)
         return Pretrained.from_arrays(
             result.arrays, pretraining, seconds=result.summary["seconds"], device=self.device
         )
+
+    def _pretrain(self, pretraining: PretrainConfig, seed: int) -> Result:
+        store, name = self.autoencoders[pretraining], _name(seed)
+        checkpoint = store.folder / f"{name}.checkpoint.npz"
+        with matmul_precision(self.config.precision):
+            trained = pretrain(self.images().X, pretraining, seed=seed, checkpoint=checkpoint)
+        summary = {"seed": seed, "seconds": trained.seconds} | self.machine()
+        result = store.save(name, summary, trained.arrays())
+        checkpoint.unlink(missing_ok=True)
+        return result
 
     def images(self) -> Images:
         return _images(self.config.n_images, self.device)
 
     def machine(self) -> dict[str, Any]:
         return {"device": device_name(self.device), "n_threads": torch.get_num_threads()}
-
-
-def _pretrain(plan: _Plan, pretraining: PretrainConfig, seed: int) -> None:
-    """Pretrain one autoencoder and save it."""
-    store, name = plan.autoencoders[pretraining], _name(seed)
-    checkpoint = store.folder / f"{name}.checkpoint.npz"
-    trained = pretrain(plan.images().X, pretraining, seed=seed, checkpoint=checkpoint)
-    summary = {"seed": seed, "seconds": trained.seconds} | plan.machine()
-    store.save(name, summary, trained.arrays())
-    checkpoint.unlink(missing_ok=True)
 
 
 def _fit(plan: _Plan, method: str, seed: int) -> None:
@@ -389,10 +411,10 @@ def _cluster(
         return cluster_pca_mixture(X, K, options, seed=seed)
     if method == "ae-kmeans":
         return cluster_code(X, model, K, options, seed=seed)
-    if method in ("dec", "idec"):
-        return fit_dec(X, model, K, options, seed=seed, checkpoint=checkpoint)
-    if method == "edesc":
-        return fit_edesc(X, model, K, options, seed=seed, checkpoint=checkpoint)
+    if method in _TRAINED:
+        fit = fit_edesc if method == "edesc" else fit_dec
+        with matmul_precision(config.precision):
+            return fit(X, model, K, options, seed=seed, checkpoint=checkpoint)
     if method == "biglearn-ae":
         Z, n_projection = model.encode(X), count_parameters(model.encoder)
     else:

@@ -217,13 +217,21 @@ def record(
     -------
     record : dict
         JSON-able: settings; by method the mean and the standard deviation of every score over its
-        seeds; the errors of every pretraining by epoch.
+        seeds, and its runs; the errors of every pretraining by epoch.
     """
-    pretrainings = {
-        f"{'edesc' if run.method == 'edesc' else 'shared'}, seed {run.seed}": run
-        for run in runs
-        if "reconstruction" in run.curves
-    }
+    pretrained: dict[str, list[dict[str, Any]]] = {}
+    seen = set()
+    for run in runs:
+        widths = "edesc" if run.method == "edesc" else "shared"
+        if "reconstruction" in run.curves and (widths, run.seed) not in seen:
+            seen.add((widths, run.seed))
+            errors = run.curves["reconstruction"]
+            pretrained.setdefault(widths, []).append({
+                "seed": run.seed,
+                "final_error": float(errors[-1]),
+                "errors_by_epoch": errors.tolist(),
+                "seconds": run.pretrain_seconds,
+            })  # fmt: skip
     return {
         "settings": asdict(config),
         "methods": {
@@ -237,26 +245,23 @@ def record(
                 "n_seeds": len(entry.seeds),
                 "seeds": list(entry.seeds),
                 "device": entry.device,
+                "runs": [_run(run) for run in runs if run.method == entry.method],
             }
             for entry in entries(runs, pixels)
         },
-        "runs": [
-            {
-                "method": run.method,
-                "seed": run.seed,
-                "final": asdict(run.final),
-                "seconds": run.seconds,
-                "pretrain_seconds": run.pretrain_seconds,
-                "n_steps": run.n_steps,
-                "converged": run.converged,
-                "n_threads": run.n_threads,
-            }
-            for run in runs
-        ],
-        "reconstruction_error_by_epoch": {
-            name: run.curves["reconstruction"].tolist() for name, run in pretrainings.items()
-        },
+        "pretraining": pretrained,
         "standing": standing(runs, pixels),
+    }
+
+
+def _run(run: PeerRun) -> dict[str, Any]:
+    return {
+        "seed": run.seed,
+        "final": asdict(run.final),
+        "seconds": run.seconds,
+        "n_steps": run.n_steps,
+        "converged": run.converged,
+        "n_threads": run.n_threads,
     }
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -270,8 +270,7 @@ def run(
     runs : list of SeedRun
         In the order of the seeds.
     """
-    key = replace(config, seeds=Config.seeds)  # a seed does not depend on its company
-    store = ResultStore("fashion", key, module=__name__, root=root)
+    store = ResultStore("fashion", config, module=__name__, root=root)
     images = load_images(config.n_images, device=device)
     return [run_seed(config, seed, images, store=store, report=report) for seed in config.seeds]
 

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -468,8 +468,7 @@ def _run_peers_on_seed(config: PeersConfig, seed: int, store: ResultStore) -> No
 
 
 def _store(name: str, config: Config | PeersConfig, root: str | os.PathLike | None) -> ResultStore:
-    # A seed's result depends on the seed and on every other setting, not on the list of seeds.
-    return ResultStore(name, replace(config, seeds=()), module=__name__, root=root)
+    return ResultStore(name, config, module=__name__, root=root)
 
 
 def _seed_run(result: Result) -> SeedRun:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -79,14 +82,37 @@ def run_jobs(
     ------
     Exception
         Whatever a job raised first; jobs that save their own results keep what they saved.
+
+    Notes
+    -----
+    The other processes end within a second of this one, kill -9 included.
     """
     n_jobs = min(n_jobs or cpu_count(), max(1, len(jobs)))
-    calls = (delayed(_in_single_thread)(function, job) for job in jobs)
+    calls = (delayed(_in_worker)(os.getpid(), function, job) for job in jobs)
     if n_jobs == 1:
         outcomes = (_in_single_thread(function, job) for job in jobs)
     else:
         outcomes = Parallel(n_jobs=n_jobs, return_as="generator")(calls)
     return list(progress(outcomes, description=description, total=len(jobs)))
+
+
+def _in_worker(parent: int, function: Callable[..., T], job: tuple[Any, ...]) -> T:
+    _end_with(parent)
+    return _in_single_thread(function, job)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process once its parent has died; joblib's workers would finish their job."""
+    if os.getppid() != parent:  # started through another process, which is not ours to watch
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _in_single_thread(function: Callable[..., T], job: tuple[Any, ...]) -> T:

@@ -422,10 +422,9 @@ def _tasks(config: Config, methods: Sequence[str], root: str | os.PathLike | Non
 
 def _store(config: Config, method: str, root: str | os.PathLike | None) -> ResultStore:
     """Store of one method, keyed by the settings that the method depends on."""
-    ignored = ["seeds"]
+    ignored = list(_OURS_ONLY if method in PEERS else _PEERS_ONLY)
     if method != "BigLearn-EM":
         ignored += _BIGLEARN_ONLY
-    ignored += _OURS_ONLY if method in PEERS else _PEERS_ONLY
     defaults = {field.name: field.default for field in fields(Config) if field.name in ignored}
     key = replace(config, **defaults)
     return ResultStore("realworld", key, module=__name__, root=root)

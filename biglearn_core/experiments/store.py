@@ -61,7 +61,8 @@ class ResultStore:
     experiment : str
         Name of the experiment and of its folder.
     config : dataclass instance
-        Everything that a result depends on.
+        Everything that a result depends on. Its field `seeds`, where it has one, does not count: a
+        result is of one seed, which its name tells, whatever the company.
     module : str
         Dotted name of the module that computes; it and what it imports of this package make the
         code version.
@@ -73,6 +74,7 @@ class ResultStore:
         self, experiment: str, config: Any, *, module: str, root: str | os.PathLike | None = None
     ) -> None:
         self.config = dataclasses.asdict(config)
+        self.config.pop("seeds", None)
         self.code = code_digest(module)
         content = json.dumps([self.config, self.code], sort_keys=True)
         key = hashlib.sha256(content.encode()).hexdigest()[:12]
