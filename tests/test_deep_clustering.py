@@ -1,5 +1,6 @@
 """The deep clustering peers, their experiment, its tables and its command."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -398,23 +399,38 @@ def test_feature_mixture_keeps_the_highest_likelihood_and_ignores_scale():
 CONFIG = deep.Config(seeds=(0, 1), n_images=90, n_clusters=3, n_epochs=2, n_updates=3, n_steps=3)
 
 
+@contextlib.contextmanager
+def synthetic_images():
+    """Put ninety synthetic images of 784 pixels in the place of Fashion-MNIST."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
+        deep._images.cache_clear()
+        yield patch
+        deep._images.cache_clear()
+
+
 @pytest.fixture
-def images(monkeypatch):
-    """Ninety synthetic images of 784 pixels in the place of Fashion-MNIST."""
-    monkeypatch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
+def images():
+    with synthetic_images():
+        yield
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Every method on synthetic images, run once."""
     root = tmp_path_factory.mktemp("deep")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
+    with synthetic_images() as patch:
         patch.setattr(deep, "PCAConfig", lambda: deep.PCAMixtureConfig(n_directions=5))
-        deep._images.cache_clear()
         runs = deep.run(CONFIG, root=root, n_jobs=1)
-        deep._images.cache_clear()
     return root, runs
+
+
+def same_peers(runs, others):
+    for run, other in zip(runs, others, strict=True):
+        assert (run.method, run.seed, run.final) == (other.method, other.seed, other.final)
+        np.testing.assert_array_equal(run.clusters, other.clusters)
+        for name, curve in run.curves.items():
+            np.testing.assert_array_equal(curve, other.curves[name])
 
 
 def test_every_method_is_run_scored_and_saved(finished):

@@ -23,6 +23,7 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from test_deep_clustering import CONFIG, same_peers, synthetic_images
 from test_fashion import CONFIG as FASHION
 from test_fashion import assert_same_run as same_fashion
 from test_fashion import store_at, synthetic
@@ -34,7 +35,7 @@ from test_realworld import same_runs as same_realworld
 
 from biglearn_core import persistence
 from biglearn_core.execute import NotebookError, execute, failed_name
-from biglearn_core.experiments import fashion, gmm25, parallel, realworld
+from biglearn_core.experiments import deep_clustering, fashion, gmm25, parallel, realworld
 from biglearn_core.persistence import load_arrays, save_arrays
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -260,10 +261,19 @@ def same_fashion_runs(a, b):
         same_fashion(left, right)
 
 
+DEEP = dataclasses.replace(CONFIG, methods=("dec", "idec", "edesc"), seeds=(0,))
+
+
+def run_deep_clustering(root):
+    with synthetic_images():
+        return deep_clustering.run(DEEP, root=root, n_jobs=1)
+
+
 EXPERIMENTS = {
     "gmm25": (run_gmm25, same_gmm25),
     "realworld": (run_realworld, same_realworld),
     "fashion": (run_fashion, same_fashion_runs),
+    "deep_clustering": (run_deep_clustering, same_peers),
 }
 
 
@@ -314,6 +324,8 @@ def run_until_killed(name, root, moment, number):
         ("gmm25", "save", 4),  # its arrays are there, its summary is not
         ("realworld", "iteration", 14),
         ("realworld", "save", 5),
+        ("deep_clustering", "save", 6),  # EDESC's arrays are there, its summary is not
+        ("deep_clustering", "save", 8),  # the shared autoencoder's first epoch is there
     ],
 )
 def test_killed_in_an_experiment_it_goes_on_to_the_same_result(

@@ -14,7 +14,17 @@ from biglearn_core.experiments.deep_clustering import METHODS, Config, PeerRun
 from biglearn_core.experiments.fashion import SeedRun
 from biglearn_core.experiments.published import FASHION_PEERS
 
-__all__ = ["LABELS", "QUOTED", "Entry", "entries", "record", "score_table", "standing", "verdicts"]
+__all__ = [
+    "LABELS",
+    "QUOTED",
+    "Entry",
+    "entries",
+    "pretrainings",
+    "record",
+    "score_table",
+    "standing",
+    "verdicts",
+]
 
 SCORES = MappingProxyType({"acc": "ACC", "nmi": "NMI", "ari": "ARI"})
 LABELS = MappingProxyType(
@@ -201,6 +211,25 @@ def verdicts(runs: Sequence[PeerRun]) -> list[str]:
     ]
 
 
+def pretrainings(runs: Sequence[PeerRun]) -> dict[tuple[str, int], PeerRun]:
+    """Give one run for every pretrained autoencoder.
+
+    Parameters
+    ----------
+    runs : sequence of PeerRun
+
+    Returns
+    -------
+    runs : dict of (str, int) to PeerRun
+        By whose widths they are, "shared" or "edesc", and by seed.
+    """
+    return {
+        ("edesc" if run.method == "edesc" else "shared", run.seed): run
+        for run in runs
+        if "reconstruction" in run.curves
+    }
+
+
 def record(
     runs: Sequence[PeerRun], config: Config, pixels: Sequence[SeedRun] = ()
 ) -> dict[str, Any]:
@@ -220,18 +249,14 @@ def record(
         seeds, and its runs; the errors of every pretraining by epoch.
     """
     pretrained: dict[str, list[dict[str, Any]]] = {}
-    seen = set()
-    for run in runs:
-        widths = "edesc" if run.method == "edesc" else "shared"
-        if "reconstruction" in run.curves and (widths, run.seed) not in seen:
-            seen.add((widths, run.seed))
-            errors = run.curves["reconstruction"]
-            pretrained.setdefault(widths, []).append({
-                "seed": run.seed,
-                "final_error": float(errors[-1]),
-                "errors_by_epoch": errors.tolist(),
-                "seconds": run.pretrain_seconds,
-            })  # fmt: skip
+    for (widths, seed), run in pretrainings(runs).items():
+        errors = run.curves["reconstruction"]
+        pretrained.setdefault(widths, []).append({
+            "seed": seed,
+            "final_error": float(errors[-1]),
+            "errors_by_epoch": errors.tolist(),
+            "seconds": run.pretrain_seconds,
+        })  # fmt: skip
     return {
         "settings": asdict(config),
         "methods": {

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biglearn_core.experiments.deep_clustering import PeerRun
-from biglearn_core.experiments.deep_clustering_summary import LABELS, QUOTED, SCORES, Entry, entries
+from biglearn_core.experiments.deep_clustering_summary import (
+    LABELS,
+    QUOTED,
+    SCORES,
+    Entry,
+    entries,
+    pretrainings,
+)
 from biglearn_core.experiments.fashion import SeedRun
 from biglearn_core.experiments.published import FASHION_PEERS
 from biglearn_core.plots.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
@@ -71,9 +78,9 @@ def plot_training(runs: Sequence[PeerRun]) -> Figure:
     """
     figure, axes = new_figure(1, 3, width=3.5, height=3.0)
     losses, changes, scores = axes[0]
-    for run in _one_per_autoencoder(runs):
+    for (widths, _), run in pretrainings(runs).items():
         curve = run.curves["reconstruction"]
-        own = run.method == "edesc"
+        own = widths == "edesc"
         losses.plot(
             np.arange(1, len(curve) + 1), curve, color=COLOURS[3] if own else COLOURS[0],
             linewidth=1.4, label="EDESC's" if own else "shared",
@@ -108,11 +115,6 @@ def _draw_entry(axis: Axes, row: int, entry: Entry, score: str) -> None:
     axis.errorbar(values.mean(), row, xerr=spread or None, fmt="o", color=colour, capsize=3)
     ring = {"markersize": 9, "markerfacecolor": "none", "color": colour}
     axis.plot(entry.best[score].mean(), row, "o", **ring)
-
-
-def _one_per_autoencoder(runs: Sequence[PeerRun]) -> list[PeerRun]:
-    trained = [run for run in runs if "reconstruction" in run.curves]
-    return list({(run.method == "edesc", run.seed): run for run in trained}.values())
 
 
 def _unique_legend(axis: Axes) -> None:
