@@ -12,6 +12,8 @@ What the paper leaves open, or where code and paper differ:
 - The penalties on D are norms, not squared norms, each times 0.001 (the code).
 - The start of D, by the code: the d leading left singular vectors of the codes of every group of
   K-means, not centred.
+- The autoencoder is pretrained as the others here are, its biases from zero and its rate falling
+  over the second half of the epochs; the authors keep the rate.
 - The authors print the best accuracy over the epochs, chosen with labels; here that is a column of
   its own, beside the final model.
 

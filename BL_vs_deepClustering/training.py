@@ -208,7 +208,8 @@ class Checkpoint:
     path : path-like, optional
         An .npz file; nothing is kept when not given.
     settings : str
-        Everything that the training depends on. A state of other settings is refused.
+        What tells this training from others; a state of other settings is refused. Data and
+        starting weights are not compared: a path is for one of them.
     """
 
     def __init__(self, path: str | os.PathLike | None, settings: str) -> None:

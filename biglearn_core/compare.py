@@ -164,14 +164,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
-def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk a summary; what many runs hold becomes one sample."""
+def _leaves(
+    node: Any, path: tuple[str, ...] = (), n: int = 1
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk a summary; what many runs hold becomes one sample, n runs where means stand for them."""
     runs = _runs(node)
     if runs is not None:
         yield (*path, "which"), list(runs)
         yield from _samples(list(runs.values()), path)
     elif isinstance(node, Mapping):
-        n = len(node.get("seeds", ())) or 1
+        n = len(node.get("seeds", ())) or n
         for name, child in node.items():
             if name in IGNORED:
                 continue
@@ -179,7 +181,7 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
                 std = math.nan if child["std"] is None else child["std"]
                 yield (*path, name), _Sample(child["mean"], std, n)
             else:
-                yield from _leaves(child, (*path, name))
+                yield from _leaves(child, (*path, name), n)
     elif isinstance(node, float):
         yield path, _Sample(node, math.nan, 1)
     else:

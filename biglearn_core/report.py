@@ -180,9 +180,9 @@ def _read(root: Path, name: str) -> Source | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
+        restore = "" if path == local else f", or restore it by `git checkout -- {path}`"
         raise ValueError(
-            f"{path} is damaged ({error}); delete it and run `make reproduce`, or restore it by "
-            f"`git checkout {path.name}`"
+            f"{path} is damaged ({error}); delete it and run `make reproduce`{restore}"
         ) from error
     pattern = "figures/*.png" if path == local else f"figures/{name}_*.png"
     return Source(name, path, content, tuple(sorted(path.parent.glob(pattern))))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pdoc
 import pdoc.render
 
+import biglearn_core
+
 MODULES = (
     "biglearn_core",
     "biglearn_core.estimator_base",
@@ -35,6 +37,8 @@ def build(folder: Path) -> None:
     ----------
     folder : Path
     """
+    for name in biglearn_core.__all__:  # pdoc does not see what is imported at its first use
+        getattr(biglearn_core, name)
     pdoc.render.configure(docformat="numpy", show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -401,9 +402,14 @@ CONFIG = deep.Config(seeds=(0, 1), n_images=90, n_clusters=3, n_epochs=2, n_upda
 
 @contextlib.contextmanager
 def synthetic_images():
-    """Put ninety synthetic images of 784 pixels in the place of Fashion-MNIST."""
+    """Put ninety synthetic images of 784 pixels in the place of Fashion-MNIST.
+
+    Their principal components are five.
+    """
+    few = deep.PCAMixtureConfig(n_directions=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
+        patch.setattr(deep, "PCAConfig", lambda: few)
         deep._images.cache_clear()
         yield patch
         deep._images.cache_clear()
@@ -419,16 +425,17 @@ def images():
 def finished(tmp_path_factory):
     """Every method on synthetic images, run once."""
     root = tmp_path_factory.mktemp("deep")
-    with synthetic_images() as patch:
-        patch.setattr(deep, "PCAConfig", lambda: deep.PCAMixtureConfig(n_directions=5))
+    with synthetic_images():
         runs = deep.run(CONFIG, root=root, n_jobs=1)
     return root, runs
 
 
 def same_peers(runs, others):
     for run, other in zip(runs, others, strict=True):
-        assert (run.method, run.seed, run.final) == (other.method, other.seed, other.final)
-        np.testing.assert_array_equal(run.clusters, other.clusters)
+        for name in ("method", "seed", "final", "n_steps", "converged", "n_parameters"):
+            assert getattr(run, name) == getattr(other, name)
+        for name in ("clusters", "acc", "nmi", "ari"):
+            np.testing.assert_array_equal(getattr(run, name), getattr(other, name))
         for name, curve in run.curves.items():
             np.testing.assert_array_equal(curve, other.curves[name])
 
@@ -450,7 +457,7 @@ def test_every_method_is_run_scored_and_saved(finished):
     assert saved["final"]["acc"] == runs[deep.METHODS.index("dec") * 2].final.acc
 
 
-def test_finished_runs_are_read(finished, monkeypatch):
+def test_finished_runs_are_read(finished, images, monkeypatch):
     root, runs = finished
 
     def refuse(*arguments, **options):
@@ -464,8 +471,9 @@ def test_finished_runs_are_read(finished, monkeypatch):
 
 
 def test_labels_change_scores_alone(images, monkeypatch, tmp_path):
-    config = replace(CONFIG, seeds=(0,), methods=("kmeans", "ae-kmeans", "idec", "edesc"))
+    config = replace(CONFIG, seeds=(0,))
     runs = deep.run(config, root=tmp_path / "true", n_jobs=1)
+    assert len(runs) == len(deep.METHODS)
     permuted = np.random.default_rng(5).permutation(90)
 
     def other_labels(n, *, device):
@@ -493,19 +501,27 @@ def test_a_run_killed_between_methods_goes_on(images, monkeypatch, tmp_path):
 
 
 def test_an_autoencoder_that_two_methods_need_is_trained_once(tmp_path):
-    """The second of two processes waits for the first; the lock ends with its process."""
+    """The second of two processes waits for the first."""
     code = f"""
-import sys
+import sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import test_deep_clustering as tests
 from pathlib import Path
 deep, method, folder = tests.deep, sys.argv[1], Path({str(tmp_path)!r})
 deep.load_images = lambda n, *, device: tests.synthetic(n, 784)
-real = deep.pretrain
+real, lock = deep.pretrain, deep.run_lock
 def pretrain(*arguments, **options):
     (folder / f"trained_by_{{method}}").touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob("at_lock_*"))) < 2:
+        assert time.monotonic() < deadline, "the other process has not come"
+        time.sleep(0.02)
     return real(*arguments, **options)
-deep.pretrain = pretrain
+def run_lock(path, **options):
+    if path.parent.parent.name == "autoencoder":
+        (folder / f"at_lock_{{method}}").touch()
+    return lock(path, **options)
+deep.pretrain, deep.run_lock = pretrain, run_lock
 config = tests.replace(tests.CONFIG, seeds=(0,), methods=(method,))
 (run,) = deep.run(config, root=folder, n_jobs=1)
 print(run.pretrain_seconds)
@@ -524,11 +540,12 @@ print(run.pretrain_seconds)
 def test_precision_is_of_the_networks_alone_and_is_put_back(
     images, monkeypatch, tmp_path, precision
 ):
-    seen = {}
+    seen, flushed = {}, {}
 
     def telling(name, real):
         def call(*arguments, **options):
             seen[name] = torch.get_float32_matmul_precision()
+            flushed[name] = bool(torch.tensor(1e-39) * 1 == 0)
             return real(*arguments, **options)
 
         return call
@@ -540,7 +557,9 @@ def test_precision_is_of_the_networks_alone_and_is_put_back(
     deep.run(config, root=tmp_path, n_jobs=1)
     trained = {"pretrain", "fit_dec", "fit_edesc"}
     assert seen == {name: precision if name in trained else "highest" for name in seen}
+    assert flushed == {name: name in trained for name in seen}
     assert len(seen) == 5
+    assert torch.tensor(1e-39) * 1 > 0
     assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -548,6 +567,16 @@ def test_precision_is_put_back_after_an_error():
     with pytest.raises(KeyError), training.matmul_precision("medium"):
         raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_damaged_autoencoder_is_made_anew_and_nothing_else(finished, images, tmp_path):
+    root, runs = finished
+    shutil.copytree(root, tmp_path / "copy")
+    for path in (tmp_path / "copy").glob("autoencoder/*/seed_1.npz"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="damaged and made anew"):
+        again = deep.run(CONFIG, root=tmp_path / "copy", n_jobs=1)
+    same_peers(again, runs)
 
 
 def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path):
@@ -565,7 +594,20 @@ def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path)
         *("ae-kmeans", "dec", "idec", "edesc", "biglearn-ae")
     }
     assert keys(replace(CONFIG, seeds=(7,), methods=("dec",)))["dec"] == own["dec"]
+    with monkeypatch.context() as patch:
+        patch.setattr(deep, "PCAConfig", lambda: deep.PCAMixtureConfig(n_directions=5))
+        assert {m for m in own if own[m] != keys(CONFIG)[m]} == {"biglearn-pca"}
     real = Path.read_text
+
+    def of_components(path, **options):
+        text = real(path, **options)
+        return text.replace("covariance_eigh", "full") if path.name == "shallow.py" else text
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", of_components)
+        assert {m for m in own if own[m] != keys(CONFIG)[m]} == {
+            *("kmeans", "pca-gmm", "biglearn-pca")
+        }
 
     def changed(path, **options):
         text = real(path, **options)
@@ -706,6 +748,10 @@ def test_command_refuses(command, tmp_path, capsys, option, message):
     [
         (lambda: deep.Config(methods=("dce",)), r"no method 'dce'; there are: kmeans, .*edesc"),
         (lambda: replace(dec_config(), optimizer="lion"), r"sgd.*adam.*'lion'"),
+        (lambda: deep.Config(seeds=(0, 1, 0)), r"seeds must differ .*\(0, 1, 0\)"),
+        (lambda: deep.Config(methods=("dec", "dec")), r"methods must differ"),
+        (lambda: deep.Config(seeds=(-1,)), r"must not be negative, got \(-1,\)"),
+        (lambda: deep.Config(n_epochs=0), r"n_epochs must be at least 1, got 0"),
         (lambda: deep.Config(precision="low"), r"highest, high, medium; got 'low'"),
         (lambda: PretrainConfig(optimizer="lion"), r"sgd.*adam.*'lion'"),
         (lambda: dec_config(max_updates=0), r"max_updates must be at least 1, got 0"),

@@ -17,5 +17,11 @@ def test_reference_builds_without_warnings(tmp_path):
     for module in script.MODULES:
         assert (tmp_path / f"{module.replace('.', '/')}.html").exists(), module
     page = (tmp_path / "biglearn_core.html").read_text(encoding="utf-8")
-    for name in ("BigLearnEM.fit", "BigLearnEM.impute", "GMM.condition", "fit_biglearn_em"):
+    for name in (
+        "BigLearnEM.fit",
+        "BigLearnEM.impute",
+        "GMM.condition",
+        "fit_biglearn_em",
+        "load_dataset",
+    ):
         assert f'id="{name}"' in page, name

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,6 +20,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def requirement_names(requirements):
     return {re.match(r"[\w-]+", line).group().lower(): line for line in requirements}
+
+
+def test_the_public_names_can_be_imported():
+    code = "from biglearn_core import GMM, JointEM, BigLearnEM, fit_joint_em, fit_biglearn_em\n"
+    code += "from biglearn_core import *; print(load_dataset('glass').X_train.shape)"
+    for command in (["-c", code], ["-m", "biglearn_core.datasets", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *command],
+            cwd=ROOT, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(ImportError, match="load_datasets"):
+        from biglearn_core import load_datasets  # noqa: F401
 
 
 def test_conda_and_pip_ask_for_the_same():

@@ -137,6 +137,16 @@ def test_condensed_samples_are_compared_alike():
     assert len(compare(summary(0.53, None, (0,)), summary(0.5, None, (0,)))) == 1
 
 
+def test_means_deeper_in_are_of_the_seeds_above_them():
+    def summary(acc):
+        return {"dec": {"seeds": [0, 1, 2], "final": {"acc": {"mean": acc, "std": 0.02}}}}
+
+    allowed = 3 * math.sqrt(2 * 0.02**2 / 3)
+    assert compare(summary(0.5 + 0.99 * allowed), summary(0.5)) == []
+    (line,) = compare(summary(0.5 + 1.01 * allowed), summary(0.5))
+    assert f"allowed ±{allowed:.4f}" in line
+
+
 def test_lists_of_runs_are_samples_and_settings_must_be_equal():
     def summary(acc, n_iterations=70):
         runs = [

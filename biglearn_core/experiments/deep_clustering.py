@@ -1,27 +1,30 @@
 """Deep clustering peers on Fashion-MNIST, and BigLearn-EM on the features that they use.
 
 Every outcome is kept under a key made of its settings and of the code that computes it: the peer's
-own module and what that imports of its package. An autoencoder is pretrained once per seed, by the
-first method that needs it, and shared by all methods of its widths.
+own module and what that imports of its package, and those of its features. An autoencoder is
+pretrained once per seed, by the first method that needs it, and shared by all of its widths.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from biglearn_core.devices import device_name
 from biglearn_core.experiments.fashion import Images, load_images
 from biglearn_core.experiments.feature_mixture import FeatureMixtureConfig, cluster_features
-from biglearn_core.experiments.parallel import run_jobs
-from biglearn_core.experiments.store import DEFAULT_ROOT, Result, ResultStore
+from biglearn_core.experiments.parallel import run_jobs, single_thread
+from biglearn_core.experiments.store import DEFAULT_ROOT, Result, ResultStore, code_digest
 from biglearn_core.metrics import ClusteringScores, score_labels
 from biglearn_core.run_lock import run_lock
 from BL_vs_deepClustering.autoencoder import (
@@ -45,6 +48,7 @@ from BL_vs_deepClustering.shallow import (
 from BL_vs_deepClustering.training import (
     Clustering,
     MatmulPrecision,
+    Stopwatch,
     check_precision,
     count_parameters,
     matmul_precision,
@@ -125,6 +129,15 @@ class Config:
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(f"there is no method {method!r}; there are: {', '.join(METHODS)}")
+        for name in ("methods", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} must differ from one another, got {values}")
+        if min(self.seeds, default=0) < 0:
+            raise ValueError(f"seeds must not be negative, got {self.seeds}")
+        for name in ("n_images", "n_clusters", "n_epochs", "n_updates", "n_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def options(self, method: str) -> Any:
         """Give the settings of a method alone.
@@ -292,7 +305,8 @@ class _PeerSettings:
     n_clusters: int
     options: dict[str, Any]
     precision: str | None
-    autoencoder: str | None
+    # Its key; for principal components, which take its place, their settings and code.
+    autoencoder: str | list | None
     # Of what `_fit` scores and saves; raised when that changes, as its code is not in the key.
     layout: int = 1
 
@@ -326,6 +340,8 @@ class _Plan:
                         root=root,
                     )
                 key = autoencoders[pretraining].folder.name
+            elif method == "biglearn-pca":
+                key = [asdict(PCAConfig()), code_digest(_MODULES["pca-gmm"])]
             settings = _PeerSettings(
                 method,
                 config.n_images,
@@ -338,7 +354,17 @@ class _Plan:
         return cls(config, device, autoencoders, peers)
 
     def pretrained(self, method: str, seed: int) -> Pretrained | None:
-        """Load the autoencoder of a method, pretrain it where there is none; None if none needed.
+        """Give the autoencoder of a method, None where it has none."""
+        result = self.pretraining(method, seed)
+        if result is None:
+            return None
+        pretraining, seconds = self.config.pretraining(method), result.summary["seconds"]
+        return Pretrained.from_arrays(
+            result.arrays, pretraining, seconds=seconds, device=self.device
+        )
+
+    def pretraining(self, method: str, seed: int) -> Result | None:
+        """Load the pretraining of a method, or do it where it is missing; None if none needed.
 
         Processes that need the same one wait for the first of them.
         """
@@ -346,18 +372,15 @@ class _Plan:
         if pretraining is None:
             return None
         store, name = self.autoencoders[pretraining], _name(seed)
-        result = store.load(name)
-        if result is None:
-            with run_lock(store.folder / f".{name}.lock", wait=True):
-                result = store.load(name) or self._pretrain(pretraining, seed)
-        return Pretrained.from_arrays(
-            result.arrays, pretraining, seconds=result.summary["seconds"], device=self.device
-        )
+        if (result := store.load(name)) is not None:
+            return result
+        with run_lock(store.folder / f".{name}.lock", wait=True), single_thread():
+            return store.load(name) or self._pretrain(pretraining, seed)
 
     def _pretrain(self, pretraining: PretrainConfig, seed: int) -> Result:
         store, name = self.autoencoders[pretraining], _name(seed)
         checkpoint = store.folder / f"{name}.checkpoint.npz"
-        with matmul_precision(self.config.precision):
+        with _training(self.config.precision):
             trained = pretrain(self.images().X, pretraining, seed=seed, checkpoint=checkpoint)
         summary = {"seed": seed, "seconds": trained.seconds} | self.machine()
         result = store.save(name, summary, trained.arrays())
@@ -371,8 +394,32 @@ class _Plan:
         return {"device": device_name(self.device), "n_threads": torch.get_num_threads()}
 
 
+@contextmanager
+def _training(precision: MatmulPrecision) -> Iterator[None]:
+    """Set how numbers are treated while a network is trained.
+
+    Denormal numbers count as zero: the momentum of a unit that no point excites decays into them
+    and stays there, where it changes no weight but makes every update several times as long.
+    """
+    flushed = bool(torch.tensor(1e-39) * 1 == 0)  # torch tells the setting in no other way
+    torch.set_flush_denormal(True)
+    try:
+        with matmul_precision(precision):
+            yield
+    finally:
+        torch.set_flush_denormal(flushed)
+
+
+@threadpool_limits.wrap(limits=1)
 def _fit(plan: _Plan, method: str, seed: int) -> None:
-    """Fit one method from one seed, score it and save it."""
+    """Fit one method from one seed, score it and save it; another run may be at it already."""
+    store, name = plan.peers[method], _name(seed)
+    with run_lock(store.folder / f".{name}.lock", wait=True):
+        if store.load(name) is None:
+            _fit_and_save(plan, method, seed)
+
+
+def _fit_and_save(plan: _Plan, method: str, seed: int) -> None:
     config, store, name = plan.config, plan.peers[method], _name(seed)
     images, pretrained = plan.images(), plan.pretrained(method, seed)
     checkpoint = store.folder / f"{name}.checkpoint.npz"
@@ -413,23 +460,25 @@ def _cluster(
         return cluster_code(X, model, K, options, seed=seed)
     if method in _TRAINED:
         fit = fit_edesc if method == "edesc" else fit_dec
-        with matmul_precision(config.precision):
+        with _training(config.precision):
             return fit(X, model, K, options, seed=seed, checkpoint=checkpoint)
+    clock = Stopwatch()  # the features are a part of the method
     if method == "biglearn-ae":
         Z, n_projection = model.encode(X), count_parameters(model.encoder)
     else:
         d = PCAConfig().n_directions
         Z = torch.as_tensor(principal_components(X, d), device=X.device)
         n_projection = X.shape[1] * (d + 1)
-    return cluster_features(Z, K, options, seed=seed, n_projection=n_projection)
+    outcome = cluster_features(Z, K, options, seed=seed, n_projection=n_projection)
+    return replace(outcome, seconds=clock.read())
 
 
 def _read(plan: _Plan, method: str, seed: int) -> PeerRun:
-    result, pretrained = plan.peers[method].load(_name(seed)), plan.pretrained(method, seed)
+    result, pretraining = plan.peers[method].load(_name(seed)), plan.pretraining(method, seed)
     pretrain_seconds, curves = 0.0, _named(result, "curve")
-    if pretrained is not None:
-        pretrain_seconds = pretrained.seconds
-        curves["reconstruction"] = pretrained.losses
+    if pretraining is not None:
+        pretrain_seconds = pretraining.summary["seconds"]
+        curves["reconstruction"] = pretraining.arrays["losses"]
     own = ("seconds", "n_parameters", "n_steps", "converged", "device", "n_threads")
     return PeerRun(
         method=method,

@@ -206,7 +206,7 @@ def verdicts(runs: Sequence[PeerRun]) -> list[str]:
     networks = [run for run in runs if "reconstruction" in run.curves]
     falling = sum(c[-1] < c[0] for c in (run.curves["reconstruction"] for run in networks))
     return [
-        f"methods run on the same images: {len(methods)}/{len(METHODS)}",
+        f"methods run: {len(methods)}/{len(METHODS)}",
         f"pretraining lowered the reconstruction error: {falling}/{len(networks)} runs",
     ]
 

@@ -104,8 +104,8 @@ def _in_worker(parent: int, function: Callable[..., T], job: tuple[Any, ...]) ->
 @cache
 def _end_with(parent: int) -> None:
     """End this process once its parent has died; joblib's workers would finish their job."""
-    if os.getppid() != parent:  # started through another process, which is not ours to watch
-        return
+    if os.getppid() != parent and _is_running(parent):
+        return  # started through another process, which is not ours to watch
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -113,6 +113,14 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _in_single_thread(function: Callable[..., T], job: tuple[Any, ...]) -> T:
