@@ -81,6 +81,47 @@ def fashion() -> Iterable[str]:
         yield f"| {kind} step, scaled from {subset} images | {seconds:.1f} |"
 
 
+def gmm25() -> Iterable[str]:
+    """Set the step and the default estimator on the 25-GMM data beside what others take."""
+    document = read("gmm25_step")
+    if document is not None:
+        times = document["milliseconds"]
+        yield "\n## 25-GMM (`gmm25_step.py`, `estimators_gmm25.py`)\n"
+        yield "One thread.\n\n| step | ms |\n|---|---|"
+        for name, value in times.items():
+            yield f"| {name.replace('_', ' ')} | {value:.2f} |"
+    document = read("estimators_gmm25")
+    if document is not None:
+        yield "\n| estimator | within 2% of the optimum | seconds a fit |"
+        yield "|---|---|---|"
+        for name, label in (
+            ("biglearn", "BigLearnEM"),
+            ("sklearn10", "GaussianMixture(n_init=10)"),
+            ("sklearn1", "GaussianMixture(n_init=1)"),
+        ):
+            hits = sum(row[f"{name}_at_optimum"] for row in document["rows"])
+            seconds = np.mean([row[f"{name}_seconds"] for row in document["rows"]])
+            yield f"| {label} | {hits}/{len(document['rows'])} | {seconds:.3f} |"
+
+
+def deep_training() -> Iterable[str]:
+    """List what an update of a deep peer's autoencoder takes."""
+    document = read("deep_training")
+    if document is None:
+        return
+    yield "\n## An update of the shared autoencoder, 256 images (`deep_training.py`)\n"
+    share = document["denormal_share_of_momentum"]
+    yield f"One thread; {share:.0%} of the momentum is denormal where nothing flushes it.\n"
+    yield "| precision of products | denormals flushed | ms | GFLOP/s of products |"
+    yield "|---|---|---|---|"
+    for row in document["rows"]:
+        flushed = "yes" if row["denormals_flushed"] else "no"
+        yield (
+            f"| {row['precision']} | {flushed} | {row['milliseconds']:.1f} "
+            f"| {row['gigaflops_per_second']:.0f} |"
+        )
+
+
 def large_sets() -> Iterable[str]:
     """List whole fits on the large sets."""
     document = read("large_sets")
@@ -146,7 +187,7 @@ def _or_dash(value: float | None) -> str:
 def main() -> None:
     """Write the table."""
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
-    for section in (em_step, scaling, fashion, large_sets, estimators, grid):
+    for section in (em_step, scaling, gmm25, fashion, deep_training, large_sets, estimators, grid):
         lines += section()
     with write_atomically(RESULTS / "README.md") as file:
         file.write(("\n".join(lines) + "\n").encode())

@@ -415,6 +415,11 @@ def test_record_condenses_every_method(small_runs):
     values = [r.test.nmi for r in runs if r.method == "BigLearn-EM"]
     assert entry["test_nmi"]["mean"] == pytest.approx(np.mean(values))
     assert entry["test_nmi"]["std"] == pytest.approx(np.std(values, ddof=1))
+    joint = [r.test.nmi for r in runs if r.method == "Joint-EM"]
+    pairs = np.subtract(values, joint)  # of one seed each
+    assert entry["test_nmi_above_joint_em"]["mean"] == pytest.approx(pairs.mean())
+    assert entry["test_nmi_above_joint_em"]["std"] == pytest.approx(pairs.std(ddof=1))
+    assert "test_nmi_above_joint_em" not in record["fair"]["glass"]["Joint-EM"]
     assert set(record["fair"]["glass"]) == set(METHODS)
     assert set(record["paper"]["pendigits"]) == set(OURS)
     table = summary.score_table({"glass": runs})

@@ -160,16 +160,16 @@ def record(
     -------
     record : dict
         JSON-able: mean and standard deviation by protocol, set, method, part and score, the
-        log-likelihoods in nats; what paper and fair protocol say.
+        log-likelihoods in nats, and of what a method has above Joint-EM, seed by seed; what paper
+        and fair protocol say.
     """
     protocols = {"fair": runs} | ({"paper": {"pendigits": paper}} if paper else {})
     return {
         **{
             protocol: {
                 name: {
-                    method: _condense(group)
-                    for found, method, group in _groups(sets)
-                    if found == name
+                    method: _condense(group, _of(sets[name], BASELINE))
+                    for _, method, group in _groups({name: sets[name]})
                 }
                 for name in sets
             }
@@ -179,12 +179,17 @@ def record(
     }
 
 
-def _condense(group: Sequence[MethodRun]) -> dict:
+def _condense(group: Sequence[MethodRun], baseline: Sequence[MethodRun]) -> dict:
     columns = {
         f"{part}_{score}": _values(group, part, score)
         for part in ("test", "train")
         for score in SCORES
     }
+    if group[0].method != BASELINE and [r.seed for r in baseline] == [r.seed for r in group]:
+        for part in ("test", "train"):
+            for score in SCORES:
+                theirs = _values(baseline, part, score)
+                columns[f"{part}_{score}_above_joint_em"] = columns[f"{part}_{score}"] - theirs
     for name in ("seconds", "n_iter", "n_empty"):
         columns[name] = np.array([getattr(run, name) for run in group], dtype=float)
     return {
