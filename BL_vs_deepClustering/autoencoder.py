@@ -16,6 +16,8 @@ What the papers leave open, or where this departs from them:
 - DEC-keras trains for 300 epochs at a constant rate. Here the rate is constant for the first half
   of the epochs and then falls to zero along half a cosine, which takes the noise of the last
   mini-batches out of the code and lets fewer epochs suffice.
+- At that rate some starts end in the mean image. A training that is no better after 500 updates,
+  which needs no label to see, begins anew from other weights and says so.
 - Pixels are in [0, 1]; DEC scales its data to a mean square of one.
 """
 
@@ -23,7 +25,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -54,6 +57,12 @@ __all__ = [
     "kmeans_on_code",
     "pretrain",
 ]
+
+# A rate of one sometimes kills all units at once; what is left is the mean image. That shows within
+# these updates, when a training that learns has an error of a third of the mean's.
+_UPDATES_TO_LEARN = 500
+_LEARNED = 0.9
+_MOST_RESTARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,11 +170,14 @@ class Pretrained:
     losses : float64 ndarray of shape (n_epochs,)
         Mean squared error of a pixel, the mean over the mini-batches of each epoch.
     seconds : float
+    restarts : int
+        How often the training began anew because it had learned no more than the mean image.
     """
 
     model: Autoencoder
     losses: np.ndarray
     seconds: float
+    restarts: int = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and losses by name, for `from_arrays`.
@@ -222,6 +234,8 @@ def pretrain(
 ) -> Pretrained:
     """Train an autoencoder to reconstruct points, by the mean squared error.
 
+    A training that does not learn begins anew from other weights, with a warning.
+
     Parameters
     ----------
     X : float32 Tensor of shape (N, D)
@@ -241,14 +255,27 @@ def pretrain(
         When the state there is of other settings, or damaged.
     """
     generator = torch.Generator().manual_seed(seed)
-    model = Autoencoder(X.shape[1], config.hidden, config.n_code, generator=generator).to(X.device)
+
+    def draw() -> Autoencoder:
+        return Autoencoder(X.shape[1], config.hidden, config.n_code, generator=generator)
+
+    model = draw().to(X.device)
     optimizer = config.make_optimizer(model)
     state = Checkpoint(checkpoint, repr((config, seed, tuple(X.shape))))
-    saved = state.load(model, optimizer) or {"losses": np.empty(0), "seconds": 0.0}
+    saved = state.load(model, optimizer) or {"losses": np.empty(0), "seconds": 0.0, "restarts": 0}
     losses, clock = saved["losses"].tolist(), Stopwatch(float(saved["seconds"]))
+    restarts = int(saved["restarts"])
+    for _ in range(restarts):
+        draw()  # the next weights are those of an unbroken training
     batches = MiniBatches(len(X), config.batch_size, seed=seed, device=X.device)
-    n_left = range(len(losses), config.n_epochs)
-    for epoch in progress(n_left, description=f"autoencoder, seed {seed}: epochs"):
+    trial = -(-_UPDATES_TO_LEARN // batches.per_epoch)
+    mean_error = (X - X.mean(dim=0)).square().mean().item()
+    epochs = progress(
+        _missing(losses, config.n_epochs),
+        description=f"autoencoder, seed {seed}: epochs",
+        total=config.n_epochs - len(losses),
+    )
+    for epoch in epochs:
         total = torch.zeros((), dtype=torch.float64, device=X.device)
         for step in range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch):
             optimizer.param_groups[0]["lr"] = config.rate_at(
@@ -261,8 +288,28 @@ def pretrain(
             optimizer.step()
             total += loss.detach()
         losses.append(total.item() / batches.per_epoch)
-        state.save(model, optimizer, {"losses": losses, "seconds": clock.read()})
-    return Pretrained(model.requires_grad_(False), np.array(losses), clock.read())
+        failed = len(losses) == trial and losses[-1] > _LEARNED * mean_error
+        if failed and restarts < _MOST_RESTARTS:
+            restarts += 1
+            warnings.warn(
+                f"the autoencoder of seed {seed} has learned no more than the mean image (error "
+                f"{losses[-1]:.4f}, of the mean {mean_error:.4f}); restart {restarts} from other "
+                "weights",
+                stacklevel=2,
+            )
+            model.load_state_dict(draw().state_dict())
+            optimizer.state.clear()
+            losses.clear()
+        state.save(
+            model, optimizer, {"losses": losses, "seconds": clock.read(), "restarts": restarts}
+        )
+    return Pretrained(model.requires_grad_(False), np.array(losses), clock.read(), restarts)
+
+
+def _missing(losses: list[float], n_epochs: int) -> Iterator[int]:
+    """Give the number of the next epoch, until there is a loss of each."""
+    while len(losses) < n_epochs:
+        yield len(losses)
 
 
 def kmeans_on_code(Z: Tensor, n_clusters: int, *, n_init: int, seed: int) -> KMeans:

@@ -268,6 +268,59 @@ def test_pretraining_learns_and_depends_on_the_seed_alone(small):
     assert not torch.equal(model.encoder[0].weight, other.encoder[0].weight)
 
 
+def never_learns(monkeypatch, updates=10, restarts=2):
+    """Make every training fail its trial after the given updates."""
+    monkeypatch.setattr(autoencoder, "_UPDATES_TO_LEARN", updates)
+    monkeypatch.setattr(autoencoder, "_LEARNED", 0.0)
+    monkeypatch.setattr(autoencoder, "_MOST_RESTARTS", restarts)
+
+
+def test_a_training_that_does_not_learn_begins_anew(small, monkeypatch):
+    X, _ = small
+    never_learns(monkeypatch)
+    with pytest.warns(UserWarning, match="no more than the mean image") as told:
+        found = pretrain(X, TINY, seed=0)
+    assert len(told) == found.restarts == 2
+    assert len(found.losses) == TINY.n_epochs
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):  # the third weights are those that were kept
+        third = Autoencoder(D, TINY.hidden, TINY.n_code, generator=generator)
+    monkeypatch.setattr(autoencoder, "Autoencoder", lambda *a, **k: third)
+    monkeypatch.setattr(autoencoder, "_UPDATES_TO_LEARN", 10**9)
+    again = pretrain(X, TINY, seed=0)
+    np.testing.assert_array_equal(again.losses, found.losses)
+
+
+def test_one_that_learns_does_not(small):
+    X, _ = small  # any warning is an error here
+    assert pretrain(X, replace(TINY, n_epochs=101), seed=0).restarts == 0
+
+
+@pytest.mark.filterwarnings("ignore:the autoencoder of seed")
+@pytest.mark.parametrize("saves", [1, 3, 6])
+def test_killed_around_a_restart_it_goes_on_to_the_same_weights(
+    small, tmp_path, monkeypatch, saves
+):
+    X, _ = small
+    never_learns(monkeypatch)
+    unbroken = pretrain(X, TINY, seed=0)
+    calls, real = [], training.save_arrays
+
+    def save_and_die(*arguments):
+        real(*arguments)
+        calls.append(1)
+        if len(calls) == saves:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_arrays", save_and_die)
+        with pytest.raises(Killed):
+            pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
+    begun = pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
+    np.testing.assert_array_equal(begun.losses, unbroken.losses)
+    assert begun.restarts == 2
+
+
 def test_a_saved_autoencoder_is_the_same(small):
     X, model = small
     trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5)

@@ -382,7 +382,8 @@ class _Plan:
         checkpoint = store.folder / f"{name}.checkpoint.npz"
         with _training(self.config.precision):
             trained = pretrain(self.images().X, pretraining, seed=seed, checkpoint=checkpoint)
-        summary = {"seed": seed, "seconds": trained.seconds} | self.machine()
+        summary = {"seed": seed, "seconds": trained.seconds, "restarts": trained.restarts}
+        summary |= self.machine()
         result = store.save(name, summary, trained.arrays())
         checkpoint.unlink(missing_ok=True)
         return result
