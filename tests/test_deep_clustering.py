@@ -268,6 +268,27 @@ def test_pretraining_learns_and_depends_on_the_seed_alone(small):
     assert not torch.equal(model.encoder[0].weight, other.encoder[0].weight)
 
 
+class Killed(BaseException):
+    """Stands for the death of the process."""
+
+
+@contextlib.contextmanager
+def killed_after(saves):
+    """Die in the block once its state has been saved so many times."""
+    calls, real = [], training.save_arrays
+
+    def save_and_die(*arguments):
+        real(*arguments)
+        calls.append(1)
+        if len(calls) == saves:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "save_arrays", save_and_die)
+        with pytest.raises(Killed):
+            yield
+
+
 def never_learns(monkeypatch, updates=10, restarts=2):
     """Make every training fail its trial after the given updates."""
     monkeypatch.setattr(autoencoder, "_UPDATES_TO_LEARN", updates)
@@ -304,18 +325,8 @@ def test_killed_around_a_restart_it_goes_on_to_the_same_weights(
     X, _ = small
     never_learns(monkeypatch)
     unbroken = pretrain(X, TINY, seed=0)
-    calls, real = [], training.save_arrays
-
-    def save_and_die(*arguments):
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == saves:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_arrays", save_and_die)
-        with pytest.raises(Killed):
-            pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
+    with killed_after(saves):
+        pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
     begun = pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
     np.testing.assert_array_equal(begun.losses, unbroken.losses)
     assert begun.restarts == 2
@@ -356,10 +367,6 @@ def test_mini_batches_cover_every_epoch_and_need_no_past():
     assert torch.equal(later.rows(4), epochs[1][1])
 
 
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
 def fits(X, pretrained):
     wide = pretrain(X, replace(TINY, n_code=6), seed=1).model
     config = EDESCConfig(n_directions=2, n_steps=6, n_init=2, checkpoint_every=2)
@@ -384,22 +391,12 @@ def outcome(found):
 
 @pytest.mark.parametrize("name", ["pretrain", "dec", "idec", "edesc"])
 @pytest.mark.parametrize("saves", [1, 3])
-def test_a_killed_run_goes_on_to_the_same_result(small, tmp_path, monkeypatch, name, saves):
+def test_a_killed_run_goes_on_to_the_same_result(small, tmp_path, name, saves):
     fit = fits(*small)[name]
     unbroken = outcome(fit(None))
-    path, calls = tmp_path / "state.npz", []
-    real = training.save_arrays
-
-    def save_and_die(*arguments):
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == saves:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "save_arrays", save_and_die)
-        with pytest.raises(Killed):
-            fit(path)
+    path = tmp_path / "state.npz"
+    with killed_after(saves):
+        fit(path)
     begun = outcome(fit(path))
     for key, value in unbroken.items():
         np.testing.assert_array_equal(begun[key], value, err_msg=key)
