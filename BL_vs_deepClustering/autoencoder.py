@@ -180,14 +180,15 @@ class Pretrained:
     restarts: int = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Weights and losses by name, for `from_arrays`.
+        """Weights, losses and restarts by name, for `from_arrays`.
 
         Returns
         -------
         arrays : dict of str to ndarray
         """
         weights = self.model.state_dict().items()
-        return {"losses": self.losses} | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
+        own = {"losses": self.losses, "restarts": np.array(self.restarts)}
+        return own | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
 
     @classmethod
     def from_arrays(
@@ -222,7 +223,8 @@ class Pretrained:
         # The weights drawn here are overwritten.
         model = Autoencoder(n_features, config.hidden, config.n_code, generator=torch.Generator())
         model.load_state_dict(weights)
-        return cls(model.to(device).requires_grad_(False), arrays["losses"], seconds)
+        model = model.to(device).requires_grad_(False)
+        return cls(model, arrays["losses"], seconds, int(arrays["restarts"]))
 
 
 def pretrain(

@@ -40,6 +40,7 @@ from BL_vs_deepClustering.training import (
     OptimizerConfig,
     Stopwatch,
     count_parameters,
+    hard_labels,
     in_chunks,
 )
 
@@ -229,7 +230,7 @@ def fit_dec(
             total += loss.detach()
         losses.append(float(total) / len(updates))
         q = model.assignment(X)
-        clusters = q.argmax(dim=1).cpu().numpy().astype(np.int16)
+        clusters = hard_labels(q)
         changes.append(changed_share(clusters, history[-1]))
         history.append(clusters)
         converged = changes[-1] < config.tol

@@ -37,8 +37,10 @@ from BL_vs_deepClustering.dec import target_distribution
 from BL_vs_deepClustering.training import (
     Checkpoint,
     Clustering,
+    OptimizerConfig,
     Stopwatch,
     count_parameters,
+    hard_labels,
     in_chunks,
 )
 
@@ -225,7 +227,8 @@ def fit_edesc(
         )
     clock = Stopwatch()
     model = _Model(autoencoder, n_clusters * config.n_directions)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    adam = OptimizerConfig(optimizer="adam", learning_rate=config.learning_rate)
+    optimizer = adam.make_optimizer(model)
     state = Checkpoint(checkpoint, repr((config, seed, n_clusters, tuple(X.shape))))
     saved = state.load(model, optimizer)
     if saved is None:
@@ -240,13 +243,13 @@ def fit_edesc(
         clock = Stopwatch(float(saved["seconds"]))
     for step in progress(range(len(losses), config.n_steps), description=f"EDESC, seed {seed}"):
         s = model.affinity(X, n_clusters, config)
-        history.append(_labels(s))
+        history.append(hard_labels(s))
         losses.append(_step(model, optimizer, X, target_distribution(s), n_clusters, config))
         if (step + 1) % config.checkpoint_every == 0:
             state.save(model, optimizer, {
                 "history": history, "losses": losses, "seconds": clock.read(),
             })  # fmt: skip
-    clusters = _labels(model.affinity(X, n_clusters, config))
+    clusters = hard_labels(model.affinity(X, n_clusters, config))
     return Clustering(
         clusters=clusters,
         history=np.array([*history, clusters]),
@@ -301,7 +304,3 @@ def _step(
     penalty.backward()
     optimizer.step()
     return total + penalty.item()
-
-
-def _labels(s: Tensor) -> np.ndarray:
-    return s.argmax(dim=1).cpu().numpy().astype(np.int16)

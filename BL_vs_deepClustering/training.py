@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from biglearn_core.persistence import load_arrays, save_arrays
 
 __all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
-           "Stopwatch", "check_precision", "count_parameters", "in_chunks",
-           "matmul_precision"]  # fmt: skip
+           "Stopwatch", "check_precision", "count_parameters", "hard_labels",
+           "in_chunks", "matmul_precision"]  # fmt: skip
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -298,6 +298,21 @@ def in_chunks(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
     outcome : Tensor of shape (N, ...)
     """
     return torch.cat([function(chunk) for chunk in X.split(_CHUNK)])
+
+
+def hard_labels(soft: Tensor) -> np.ndarray:
+    """Give every point to the cluster that has most of it.
+
+    Parameters
+    ----------
+    soft : Tensor of shape (N, K)
+        Assignments or affinities.
+
+    Returns
+    -------
+    clusters : int16 ndarray of shape (N,)
+    """
+    return soft.argmax(dim=1).cpu().numpy().astype(np.int16)
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -7,7 +7,7 @@ figures are those in `experiments.published`. Records are the dicts of the exper
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -364,15 +364,13 @@ def _beside_peers(
         **known,
         paper=shown("best_chosen_with_labels"),
         fair=f"{shown('final')}; accuracy above {beaten}/{len(peers)} peers{chosen} (seeds: "
-        f"{best} {seeds.pop(best)}, peers {_range(seeds.values())})",
+        f"{best} {seeds[best]}, peers {_range([seeds[name] for name in peers])})",
         seconds=f"{methods[best]['seconds_with_pretraining']['mean']:.0f} a fit",
-        verdict=_graded(
-            above and min(methods[m]["n_seeds"] for m in (best, *peers)) >= _ENOUGH_SEEDS, above
-        ),
+        verdict=_graded(above and min(seeds.values()) >= _ENOUGH_SEEDS, above),
     )
 
 
-def _range(values: Collection[int]) -> str:
+def _range(values: Sequence[int]) -> str:
     low, high = min(values), max(values)
     return f"{low}" if low == high else f"{low} to {high}"
 

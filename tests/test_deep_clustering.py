@@ -334,11 +334,12 @@ def test_killed_around_a_restart_it_goes_on_to_the_same_weights(
 
 def test_a_saved_autoencoder_is_the_same(small):
     X, model = small
-    trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5)
+    trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5, restarts=2)
     again = autoencoder.Pretrained.from_arrays(trained.arrays(), TINY, seconds=1.5)
     assert torch.equal(again.model.encode(X), model.encode(X))
     assert torch.equal(again.model(X), model(X))
     np.testing.assert_array_equal(again.losses, trained.losses)
+    assert again.restarts == 2
 
 
 def test_weights_start_in_their_range_and_the_rate_falls():
