@@ -1,13 +1,19 @@
 # `make` alone prints what there is. Everything runs in the environment that `make env` sets up.
 PROFILE ?= full
 PYTHON  ?= python3
-PIP_ARGS ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
+LOCKS   := requirements.lock requirements-torch.lock requirements-cuda.lock
+PIP     := $(BIN)/python -m pip --quiet
+LOCKED  := $(PIP) install --require-hashes --no-deps
+TORCH   := $(shell grep -o '^torch==[^ ]*' requirements-torch.lock)
+
+# The index that torch alone is taken from, where the plain one's build is not wanted.
+TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce quick test notebooks lab lint clean data docs bench
+.PHONY: help env reproduce quick test notebooks lab lint clean data docs bench lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,11 +22,22 @@ help: ## this list
 
 env: $(READY) ## set up the environment in .venv
 
-$(READY): requirements.lock pyproject.toml
+# Only a download leaves the choice of torch's build to the index; what came is installed if it is
+# in the lock. A build without +cpu is a CUDA build on Linux; elsewhere that lock asks for nothing.
+$(READY): $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -r requirements.lock
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps --no-build-isolation --editable .
+	$(LOCKED) -r requirements.lock
+	rm -rf $(VENV)/torch
+	$(PIP) download --no-deps --dest $(VENV)/torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(LOCKED) --no-index --find-links $(VENV)/torch -r requirements-torch.lock
+	rm -rf $(VENV)/torch
+	$(BIN)/python -c 'import importlib.metadata as m; exit("+cpu" not in m.version("torch"))' \
+		|| $(LOCKED) -r requirements-cuda.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock: $(READY) ## renew the locks from pyproject.toml's ranges (needs uv)
+	$(BIN)/python tools/lock.py
 
 reproduce: $(READY) ## execute the notebooks headless (PROFILE=full or quick); results in results/
 	$(BIN)/python -m biglearn_core.reproduce --profile $(PROFILE)

@@ -1,6 +1,8 @@
 """The house rules that a machine can check: pins, parameters, notebooks."""
 
 import ast
+import importlib.metadata
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,11 +12,14 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from biglearn_core.reproduce import profile_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-cuda.lock")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -43,16 +48,127 @@ def test_conda_and_pip_ask_for_the_same():
     assert requirement_names(pins) == requirement_names(wanted)
 
 
-def test_the_lock_holds_every_dependency_within_its_range():
-    from packaging.requirements import Requirement
+def declared():
+    extras = PROJECT["optional-dependencies"].values()
+    lines = (*PROJECT["dependencies"], *(line for extra in extras for line in extra))
+    return [Requirement(line) for line in lines]
 
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    lock = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
-    extras = PROJECT["optional-dependencies"]
-    for line in (*PROJECT["dependencies"], *(x for extra in extras.values() for x in extra)):
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(lock[requirement.name.lower()]), line
+
+def pinned(*names, on_this_machine=False):
+    """Versions by package, as the locks have them."""
+    lines = "".join((ROOT / name).read_text() for name in names).splitlines()
+    entries = [
+        Requirement(line.removesuffix("\\")) for line in lines if not line.startswith(("#", " "))
+    ]
+    return {
+        canonicalize_name(entry.name): str(entry.specifier).removeprefix("==")
+        for entry in entries
+        if not on_this_machine or entry.marker is None or entry.marker.evaluate()
+    }
+
+
+def test_the_lock_holds_every_dependency_within_its_range():
+    lock = pinned(*LOCKS)
+    for requirement in declared():
+        assert requirement.specifier.contains(lock[requirement.name.lower()]), requirement
     assert lock["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_line_of_a_lock_is_an_exact_version_or_a_hash_of_it(name):
+    head, *lines = re.sub(r"^#.*\n", "", (ROOT / name).read_text(), flags=re.M).splitlines()
+    assert "==" in head
+    for line, before in zip(lines, [head, *lines], strict=False):
+        if re.fullmatch(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?", line):
+            assert before.endswith("\\")
+        else:
+            assert re.match(r"[\w.-]+==[\w.]+( ; [^-]+)? \\$", line)
+            assert "--hash" in before
+            assert not before.endswith("\\")
+    assert "--hash" in lines[-1]
+
+
+def test_torch_has_a_lock_of_its_own():
+    assert set(pinned("requirements-torch.lock")) == {"torch"}
+    others = {*pinned("requirements.lock"), *pinned("requirements-cuda.lock")}
+    assert "torch" not in others
+    assert not any(name.startswith("nvidia") for name in pinned("requirements.lock"))
+
+
+def test_the_locks_hold_all_that_is_needed_here_and_nothing_else():
+    """pip is told to look for no dependency, so none may be missing."""
+    lock = pinned(*LOCKS)
+    waiting, reached = [(r.name, r.extras) for r in declared()], {}
+    while waiting:
+        name, extras = waiting.pop()
+        name = canonicalize_name(name)
+        if extras <= reached.get(name, frozenset()) and name in reached:
+            continue
+        reached[name] = reached.get(name, frozenset()) | extras
+        assert importlib.metadata.version(name).partition("+")[0] == lock[name]
+        for line in importlib.metadata.requires(name) or ():
+            wanted = Requirement(line)
+            if wanted.marker is None or any(
+                wanted.marker.evaluate({"extra": extra}) for extra in (*reached[name], "")
+            ):
+                assert wanted.specifier.contains(lock[canonicalize_name(wanted.name)]), line
+                waiting.append((wanted.name, wanted.extras))
+    here = LOCKS if "+cpu" not in importlib.metadata.version("torch") else LOCKS[:2]
+    assert set(reached) == set(pinned(*here, on_this_machine=True))
+
+
+def test_the_tool_lays_the_locks_out_as_they_are():
+    spec = importlib.util.spec_from_file_location("lock", ROOT / "tools" / "lock.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    old = {name: (ROOT / name).read_text() for name in LOCKS}
+    (torch,) = tool.blocks(old["requirements-torch.lock"])
+    others = tool.blocks(old["requirements.lock"] + old["requirements-cuda.lock"])
+    assert tool.locks(others, torch) == old
+    assert tool.merged(torch, f"x==1 --hash=sha256:{'0' * 64}").splitlines() == [
+        "torch==2.13.0 \\", f"    --hash=sha256:{'0' * 64} \\", *torch.splitlines()[1:]
+    ]  # fmt: skip
+
+
+def test_make_env_installs_only_what_a_hash_names():
+    index = "https://example.org/simple"
+    done = subprocess.run(
+        ["make", "--always-make", "--dry-run", "env", f"TORCH_INDEX={index}"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    commands = [command for line in lines for command in line.split("||") if " -m pip " in command]
+    locked = [command for command in commands if "--require-hashes --no-deps" in command]
+    assert [command.split()[-1] for command in locked] == [*LOCKS]
+    download, own = [command for command in commands if command not in locked]
+    assert re.search(rf" download --no-deps .* --index-url {index} torch==2.13.0$", download)
+    assert own.endswith(" install --no-deps --no-build-isolation --editable .")
+    assert not any(index in command for command in (*locked, own))
+
+
+def test_nothing_asks_an_index_that_could_shadow_a_name():
+    option = "extra index url".replace(" ", "-")
+    own = {".git", ".venv", "results", "dataset", ".pytest_cache", ".ruff_cache", ".hypothesis"}
+    for top in ROOT.iterdir():
+        files = [top] if top.is_file() else top.rglob("*") if top.name not in own else ()
+        for path in files:
+            if path.is_file() and path.suffix not in (".png", ".pyc"):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                assert option not in text, path
+
+
+def test_the_workflow_can_only_read_and_runs_what_it_names():
+    (path,) = (ROOT / ".github" / "workflows").iterdir()
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        assert job["timeout-minutes"] <= 30
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])
@@ -100,8 +216,9 @@ def test_notebooks_are_thin_executed_and_clean(path):
 def test_core_modules_do_not_know_what_stands_above_them():
     """Arrows run down only: notebooks, experiments, estimators, fit, matching, em, gmm."""
     floors = [
-        *("persistence", "linalg", "points", "density", "truncation", "lowrank"),
-        *("gmm", "em", "matching", "fit"),
+        *("persistence", "digest", "linalg", "points", "density", "truncation", "lowrank"),
+        *("evaluation", "gmm", "devices", "validation", "em", "matching", "history"),
+        *("checkpoint", "fit"),
     ]
     for height, module in enumerate(floors):
         tree = ast.parse((ROOT / "biglearn_core" / f"{module}.py").read_text())
