@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from biglearn_core.arguments import positive_int  # noqa: E402
+from biglearn_core.arguments import finite, integer_between, positive_int  # noqa: E402
 from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import fashion  # noqa: E402
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
 from biglearn_core.persistence import write_atomically  # noqa: E402
+from biglearn_core.validation import LARGEST_SEED  # noqa: E402
 
 N_PIXELS = 784
 
@@ -42,14 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = _config(options)
         device = choose_device(options.device)
-        store = ResultStore("fashion", config, module=fashion.__name__)
-        store.folder = options.out_dir
-        if not options.resume:
-            _require_untouched(store, options.seeds)
+        store = ResultStore("fashion", config, module=fashion.__name__, folder=options.out_dir)
+        reports = {seed: _Report(options.txt_dir, config, seed) for seed in options.seeds}
+        for seed, report in reports.items():
+            _require_own(store, seed, resume=options.resume)
+            report.require_own()
         images = fashion.load_images(config.n_images, device=device)
         runs = []
-        for seed in options.seeds:
-            report = _Report(options.txt_dir / f"BigLearnEM_FashionMNIST_seed{seed}.txt", config)
+        for seed, report in reports.items():
             print(f"seed {seed} on {device}\n{fashion.Trace.header()}", flush=True)
             run = fashion.run_seed(config, seed, images, store=store, report=report)
             report.close(run)
@@ -67,9 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
 class _Report:
     """Lines of a run, to the terminal as they come and to a text file that is always whole."""
 
-    def __init__(self, path: Path, config: fashion.Config) -> None:
-        self._path = path
-        self._head = f"{config}\n{fashion.Trace.header()}\n"
+    def __init__(self, folder: Path, config: fashion.Config, seed: int) -> None:
+        self._path = folder / f"BigLearnEM_FashionMNIST_seed{seed}.txt"
+        self._settings = f"{replace(config, seeds=(seed,))}\n"
+        self._head = f"{self._settings}{fashion.Trace.header()}\n"
+
+    def require_own(self) -> None:
+        """Refuse to overwrite the log of a run under other settings."""
+        if self._path.exists() and not self._path.read_bytes().startswith(self._settings.encode()):
+            raise ValueError(
+                f"{self._path} is the log of a run under other settings: name another --txt_dir"
+            )
 
     def __call__(self, trace: fashion.Trace) -> None:
         print(trace.line(len(trace) - 1), flush=True)
@@ -121,13 +131,13 @@ def _config(options: argparse.Namespace) -> fashion.Config:
     )
 
 
-def _require_untouched(store: ResultStore, seeds: list[int]) -> None:
-    for seed in seeds:
-        if fashion.state_files(store, seed):
-            raise ValueError(
-                f"{store.folder} holds a run of seed {seed}: go on with it by --resume, or name "
-                "another --out_dir"
-            )
+def _require_own(store: ResultStore, seed: int, *, resume: bool) -> None:
+    if not resume and fashion.state_files(store, seed):
+        raise ValueError(
+            f"{store.folder} holds a run of seed {seed}: go on with it by --resume, or name "
+            "another --out_dir"
+        )
+    fashion.require_own(store, seed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,11 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--dataset", default="FashionMNIST", choices=["FashionMNIST"])
     add("--Niter", type=positive_int, default=defaults.n_iterations, help="iterations (tasks)")
     add("--NITnei", type=positive_int, default=defaults.n_local_steps, help="EM steps in each")
-    add("--eps", type=float, default=defaults.covariance_floor, help="least eigenvalue")
-    add("--P1", type=float, default=0.4, help="joint task where u < P1")
-    add("--P2", type=float, default=0.5, help="marginal where P1 <= u < P2, else transformed")
-    add("--a_beta", type=float, default=defaults.beta[0], help="share of pixels ~ Beta(a, b)")
-    add("--b_beta", type=float, default=defaults.beta[1])
+    add("--eps", type=finite, default=defaults.covariance_floor, help="least eigenvalue")
+    add("--P1", type=finite, default=0.4, help="joint task where u < P1")
+    add("--P2", type=finite, default=0.5, help="marginal where P1 <= u < P2, else transformed")
+    add("--a_beta", type=finite, default=defaults.beta[0], help="share of pixels ~ Beta(a, b)")
+    add("--b_beta", type=finite, default=defaults.beta[1])
     add("--num_component", type=positive_int, default=defaults.n_components, help="clusters K")
     add("--x_dim", type=int, default=N_PIXELS, help="pixels of an image")
     add("--data_size", type=positive_int, default=defaults.n_images, help="images used")
@@ -155,7 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--kmeans_init", type=_flag, nargs="?", const=True, default=False,
         help="start from k-means instead of the paper's blind start")  # fmt: skip
-    add("--seeds", type=int, nargs="+", default=list(defaults.seeds), help="one run each")
+    add(
+        "--seeds",
+        type=integer_between(0, LARGEST_SEED),
+        nargs="+",
+        default=list(defaults.seeds),
+        help="one run each",
+    )
     add("--out_dir", type=Path, default=ROOT / "results" / "fashion_cli", help="models and scores")
     add("--txt_dir", type=Path, default=ROOT / "results" / "fashion_cli", help="text logs")
     add("--resume", action="store_true", help="go on with what is in out_dir")

@@ -16,12 +16,15 @@ from typing import get_args
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from biglearn_core.arguments import positive_int  # noqa: E402
+from biglearn_core.arguments import integer_between, positive_int  # noqa: E402
 from biglearn_core.devices import choose_device  # noqa: E402
 from biglearn_core.experiments import deep_clustering as deep  # noqa: E402
 from biglearn_core.experiments import deep_clustering_summary as summary  # noqa: E402
 from biglearn_core.experiments.store import write_record  # noqa: E402
 from BL_vs_deepClustering.training import MatmulPrecision  # noqa: E402
+
+# What scikit-learn takes as a random state.
+LARGEST_SEED = 2**32 - 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--method", nargs="+", default=["all"], choices=[*deep.METHODS, "all"], metavar="METHOD",
         help=f"one or more of {', '.join(deep.METHODS)}; or all")  # fmt: skip
-    add("--seeds", type=int, nargs="+", default=list(defaults.seeds), help="one run each")
+    add(
+        "--seeds",
+        type=integer_between(0, LARGEST_SEED),
+        nargs="+",
+        default=list(defaults.seeds),
+        help="one run each",
+    )
     add("--device", help="cpu, cuda or cuda:N; the first GPU where there is one, else the CPU")
     add("--data_size", type=positive_int, default=defaults.n_images, help="images used")
     add("--epochs", type=positive_int, default=defaults.n_epochs, help="of every pretraining")

@@ -18,6 +18,7 @@ from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import haar_orthogonal
 from biglearn_core.points import Points
+from biglearn_core.validation import check_integer, check_real, check_seed
 
 __all__ = ["TASK_KINDS", "Schedule", "Task", "run_task"]
 
@@ -51,6 +52,7 @@ class Schedule:
     n_features : int
         D.
     seed : int or sequence of int
+        Each from 0 to 2⁶⁴ − 1.
     p_joint : float or callable, default 0.4
         Probability of a joint task. A callable gets the share of iterations done, in [0, 1).
     p_marginal : float or callable, default 0.1
@@ -59,6 +61,13 @@ class Schedule:
         A marginal has max(1, int(D·b)) coordinates, b ~ Beta(beta).
     transform : {"orthogonal", "rotation"}, default "orthogonal"
         Haar measure on O(D) or SO(D).
+
+    Raises
+    ------
+    TypeError
+        When an argument is of the wrong kind.
+    ValueError
+        When one is out of range, NaN or infinite.
 
     Notes
     -----
@@ -74,12 +83,16 @@ class Schedule:
     transform: Literal["orthogonal", "rotation"] = "orthogonal"
 
     def __post_init__(self) -> None:
-        if self.transform not in ("orthogonal", "rotation"):
+        check_integer("n_features", self.n_features, least=1)
+        object.__setattr__(self, "seed", check_seed("seed", self.seed))
+        if not isinstance(self.transform, str) or self.transform not in ("orthogonal", "rotation"):
             raise ValueError(
                 f'transform must be "orthogonal" or "rotation", got {self.transform!r}'
             )
-        if len(self.beta) != 2 or min(self.beta) <= 0:
-            raise ValueError(f"beta must be two positive numbers, got {self.beta}")
+        if not isinstance(self.beta, tuple | list) or len(self.beta) != 2:
+            raise ValueError(f"beta must be two positive numbers, got {self.beta!r}")
+        beta = (check_real(f"beta[{i}]", b, positive=True) for i, b in enumerate(self.beta))
+        object.__setattr__(self, "beta", tuple(beta))
         self.probabilities(0.0)
 
     def probabilities(self, progress: float) -> tuple[float, float]:
@@ -96,13 +109,14 @@ class Schedule:
 
         Raises
         ------
+        TypeError
+            When one is no number.
         ValueError
             When they are no probabilities.
         """
-        p_joint, p_marginal = (
-            float(p(progress)) if callable(p) else p for p in (self.p_joint, self.p_marginal)
-        )
-        if p_joint < 0 or p_marginal < 0 or p_joint + p_marginal > 1 + 1e-12:
+        p_joint = _probability("p_joint", self.p_joint, progress)
+        p_marginal = _probability("p_marginal", self.p_marginal, progress)
+        if p_joint + p_marginal > 1 + 1e-12:
             raise ValueError(
                 "p_joint and p_marginal must be non-negative with a sum of at most 1, got "
                 f"{p_joint} and {p_marginal}"
@@ -160,6 +174,12 @@ class Schedule:
             return "joint", self.n_features, rng
         size = max(1, int(self.n_features * rng.beta(*self.beta)))
         return "marginal" if u < p_joint + p_marginal else "transformed", size, rng
+
+
+def _probability(name: str, value: float | Callable[[float], float], progress: float) -> float:
+    if callable(value):
+        name, value = f"{name}({progress:g})", value(progress)
+    return check_real(name, value, least=0)
 
 
 def run_task(

@@ -5,16 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 
-__all__ = ["load_arrays", "save_arrays", "write_atomically"]
+__all__ = ["load_arrays", "save_arrays", "take_columns", "write_atomically"]
+
+# What `save_arrays` writes is not compressed. Others' archives may be: by at most this factor, or
+# up to so many bytes in all.
+_LARGEST_RATIO = 10
+_HARMLESS_BYTES = 64 * 2**20
+
+_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -49,7 +58,8 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # mkstemp keeps others from reading
+            if hasattr(os, "fchmod"):  # not on Windows, where files inherit the folder's rights
+                os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # mkstemp keeps others from reading
             os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
@@ -109,21 +119,91 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     FileNotFoundError
         When there is no such file.
     ValueError
-        When the file is damaged or holds pickled objects, which are never loaded.
+        When the file is damaged or none of ours: no archive, a member that is no array or whose
+        size is not that of its header, pickled objects, which are never loaded, or members that
+        inflate to far more than the file holds. Nothing of that size is allocated.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            comment = archive.zip.comment
-            if comment and comment != _fingerprint(archive.zip):
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            comment = archive.comment
+            if comment and comment != _fingerprint(archive):
                 raise ValueError("its list of arrays is not the one that was written")
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, RuntimeError) as error:
-        # RuntimeError, NotImplementedError among them: a damaged header asks for what zip can't do.
-        raise _unreadable(path, error) from error
+            members = archive.infolist()
+            _check_sizes(members, os.fstat(file.fileno()).st_size)
+            return {m.filename.removesuffix(".npy"): _read_member(archive, m) for m in members}
     except OSError as error:
         if error.errno != errno.EINVAL:  # a damaged header sends the reader before the file's start
             raise
         raise _unreadable(path, error) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zip, zlib and NumPy raise many kinds on bytes that make no sense
+        raise _unreadable(path, error) from error
+
+
+def take_columns(
+    arrays: Mapping[str, np.ndarray], names: Iterable[str], *, source: str
+) -> list[np.ndarray]:
+    """Take the columns of a table out of what a file holds.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    names : iterable of str
+    source : str
+        Path of the file, for the error.
+
+    Returns
+    -------
+    columns : list of ndarray of shape (n,)
+        In the order of the names.
+
+    Raises
+    ------
+    ValueError
+        When a column is absent, no vector of numbers, or of another length than the others.
+    """
+    names = list(names)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"{source} lacks {', '.join(missing)}; delete it")
+    columns = [arrays[name] for name in names]
+    if any(c.ndim != 1 or c.dtype.kind not in "biuf" for c in columns) or (
+        len({len(c) for c in columns}) > 1
+    ):
+        shapes = ", ".join(f"{n} {c.dtype} {c.shape}" for n, c in zip(names, columns, strict=True))
+        raise ValueError(
+            f"{source} is damaged: its columns do not make a table ({shapes}); delete it"
+        )
+    return columns
+
+
+def _check_sizes(members: list[zipfile.ZipInfo], file_size: int) -> None:
+    """Refuse an archive that would inflate to far more than it is."""
+    if len({member.filename for member in members}) < len(members):
+        raise ValueError("it holds two arrays of one name")
+    total = sum(member.file_size for member in members)
+    most = max(_HARMLESS_BYTES, _LARGEST_RATIO * file_size)
+    if total > most:
+        raise ValueError(f"its {file_size} bytes inflate to {total}, more than {most}")
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Read an array whose header announces as many bytes as there are."""
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        if version not in _READ_HEADER:
+            raise ValueError(f"{member.filename} has a header of unknown version {version}")
+        shape, _, dtype = _READ_HEADER[version](file)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename} holds pickled objects, which are not loaded")
+        size = file.tell() + math.prod(shape) * dtype.itemsize
+        if size != member.file_size or dtype.itemsize == 0 or min(shape, default=0) < 0:
+            raise ValueError(
+                f"{member.filename} has {member.file_size} bytes where {dtype} {shape} takes {size}"
+            )
+    with archive.open(member) as file:
+        return npy.read_array(file, allow_pickle=False)
 
 
 def _fingerprint(archive: zipfile.ZipFile) -> bytes:

@@ -184,7 +184,7 @@ def kill_at_save(monkeypatch, number, *, renamed):
 def test_killed_in_any_save_it_goes_on_to_the_same_model(tmp_path, monkeypatch, renamed):
     images = synthetic()
     unbroken = run_seed(CONFIG, 1, images, store=store_at(tmp_path / "unbroken"))
-    n_saves = 2 * CONFIG.n_iterations + 3  # scores and checkpoint each, model, arrays, summary
+    n_saves = 2 * CONFIG.n_iterations + 4  # start, scores and checkpoint each, model, two results
     for number in range(1, n_saves + 1):
         store = store_at(tmp_path / f"{number}")
         with monkeypatch.context() as patch:
@@ -230,7 +230,7 @@ def start_process(folder, die_in_save=0):
 
 def test_kill_9_of_a_real_process(tmp_path):
     config = replace(CONFIG, n_iterations=30)
-    with start_process(tmp_path, die_in_save=9) as process:
+    with start_process(tmp_path, die_in_save=10) as process:
         first = process.stdout.read().split()
     assert process.returncode == -signal.SIGKILL
     assert 0 < len(first) < 30

@@ -9,14 +9,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.devices import device_name
+from biglearn_core.devices import check_memory, device_name
 from biglearn_core.experiments.store import Result, ResultStore
 from biglearn_core.fashion_mnist import load_fashion_mnist
 from biglearn_core.fit import fit_biglearn_em
@@ -25,7 +25,13 @@ from biglearn_core.init import kmeans_start, paper_start
 from biglearn_core.lowrank import floor_to_low_rank
 from biglearn_core.matching import TASK_KINDS, Schedule
 from biglearn_core.metrics import ClusteringScores, score_labels
-from biglearn_core.persistence import load_arrays, save_arrays
+from biglearn_core.persistence import load_arrays, save_arrays, take_columns
+from biglearn_core.validation import (
+    LARGEST_SEED,
+    check_covariance_floor,
+    check_integer,
+    check_real,
+)
 
 __all__ = [
     "CLASS_NAMES",
@@ -35,6 +41,7 @@ __all__ = [
     "Trace",
     "load_images",
     "most_likely",
+    "require_own",
     "run",
     "run_seed",
     "state_files",
@@ -52,6 +59,9 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
+
+# What k-means takes as its random state.
+_LARGEST_KMEANS_SEED = 2**32 - 1
 
 Report = Callable[["Trace"], None]
 
@@ -99,6 +109,35 @@ class Config:
     def __post_init__(self) -> None:
         if self.start not in ("paper", "kmeans"):
             raise ValueError(f'start must be "paper" or "kmeans", got {self.start!r}')
+        most = LARGEST_SEED if self.start == "paper" else _LARGEST_KMEANS_SEED
+        for seed in self.seeds:
+            check_integer("seeds", seed, least=0, most=most)
+        for name in ("n_images", "n_components", "n_iterations", "n_local_steps"):
+            check_integer(name, getattr(self, name), least=1)
+        check_real("covariance_floor", self.covariance_floor, least=0)
+        self.schedule(1, seed=0)  # refuses what is no probability and no law
+
+    def schedule(self, n_features: int, *, seed: int) -> Schedule:
+        """Give the tasks of a seed.
+
+        Parameters
+        ----------
+        n_features : int
+            D.
+        seed : int
+
+        Returns
+        -------
+        schedule : Schedule
+        """
+        return Schedule(
+            n_features=n_features,
+            seed=seed,
+            p_joint=self.p_joint,
+            p_marginal=self.p_marginal,
+            beta=self.beta,
+            transform=self.transform,
+        )
 
     @property
     def weight_smoothing(self) -> float:
@@ -243,7 +282,8 @@ def load_images(n_images: int = 70000, *, device: torch.device | str = "cpu") ->
     if n_images < len(pixels):
         rows = np.sort(np.random.default_rng(0).choice(len(pixels), n_images, replace=False))
         pixels, classes = pixels[rows], classes[rows]
-    X = torch.as_tensor(np.array(pixels), device=device).to(torch.float32).div_(255)
+    # Divided on the CPU: a GPU's quotients may round otherwise, and are other data.
+    X = torch.as_tensor(np.array(pixels)).to(torch.float32).div_(255).to(device)
     return Images(X, np.asarray(classes, dtype=np.int64))
 
 
@@ -285,8 +325,9 @@ def run_seed(
 ) -> SeedRun:
     """Run one seed, go on with it, or load it.
 
-    The state is on disk after every iteration. A run that was killed, at any moment, goes on from
-    there and ends with the model of an unbroken run.
+    The start is on disk before the first iteration, with the settings and the code that drew it,
+    and the state after every iteration. A run that was killed, at any moment, goes on from there
+    and ends with the model of an unbroken run.
 
     Parameters
     ----------
@@ -305,7 +346,8 @@ def run_seed(
     Raises
     ------
     ValueError
-        When the state there is of other settings or data, or damaged.
+        When the state or result there is of other settings, data or code, or damaged; when memory
+        lacks.
     OSError
         When the folder cannot be written.
     """
@@ -314,10 +356,11 @@ def run_seed(
     saved_model = store.folder / f"{name}.model.npz"
     if result is None or not saved_model.exists():
         checkpoint = store.folder / f"{name}.checkpoint.npz"
+        start = _begin(config, seed, images.X, store)
         recorder = _Recorder(config, seed, images, checkpoint, report)
         fitted = fit_biglearn_em(
             images.X,
-            _start(config, seed, images.X),
+            start,
             n_iter=config.n_iterations,
             n_local_steps=config.n_local_steps,
             p_joint=config.p_joint,
@@ -333,7 +376,6 @@ def run_seed(
         )
         fitted.model.save(saved_model)
         result = _save(store, seed, fitted.model, images, recorder.trace())
-    _require_same(config, result)
     return SeedRun(
         seed=seed,
         model=GMM.load(saved_model),
@@ -343,6 +385,23 @@ def run_seed(
         peak_bytes=result.summary["peak_bytes"],
         device=result.summary["device"],
     )
+
+
+def require_own(store: ResultStore, seed: int) -> None:
+    """Refuse to touch what a run of this seed under other settings, or by other code, has left.
+
+    Parameters
+    ----------
+    store : ResultStore
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Names the file and the settings that differ.
+    """
+    if store.load(_name(seed)) is None:
+        _saved_start(store, seed)
 
 
 def state_files(store: ResultStore, seed: int) -> list[Path]:
@@ -387,23 +446,22 @@ class _Recorder:
         self._config = config
         self._images = images
         self._report = report
-        self._schedule = Schedule(
-            n_features=images.X.shape[1],
-            seed=seed,
-            p_joint=config.p_joint,
-            p_marginal=config.p_marginal,
-            beta=config.beta,
-            transform=config.transform,
-        )
+        self._schedule = config.schedule(images.X.shape[1], seed=seed)
         self._path = checkpoint.with_name(checkpoint.name.replace(".checkpoint.", ".scores."))
         self._rows: list[tuple] = []
         if checkpoint.exists() and not self._path.exists():
             warnings.warn(f"{self._path} is gone: seed {seed} starts anew", stacklevel=3)
             checkpoint.unlink()
         if checkpoint.exists():
-            done = len(load_arrays(checkpoint)["task"])
-            columns = load_arrays(self._path)
-            self._rows = list(zip(*(columns[f.name] for f in fields(Trace)), strict=True))[:done]
+            done = take_columns(load_arrays(checkpoint), ["task"], source=str(checkpoint))[0]
+            names = [field.name for field in fields(Trace)]
+            columns = take_columns(load_arrays(self._path), names, source=str(self._path))
+            if len(columns[0]) < len(done):
+                raise ValueError(
+                    f"{self._path} is of {len(columns[0])} iterations, {checkpoint} of "
+                    f"{len(done)}; delete both"
+                )
+            self._rows = list(zip(*columns, strict=True))[: len(done)]
         self._started = time.perf_counter()
 
     def __call__(self, iteration: int, model: GMM) -> None:
@@ -429,9 +487,51 @@ class _Recorder:
         return Trace(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
 
 
+def _begin(config: Config, seed: int, X: Tensor, store: ResultStore) -> GMM:
+    """Give the start from disk; draw and keep it where there is none.
+
+    Its file tells of which settings and code the run is. It is not drawn again: k-means may round
+    otherwise another time, with other threads, and would begin another run.
+    """
+    start = _saved_start(store, seed)
+    if start is None:
+        start = _start(config, seed, X)
+        origin = json.dumps({"config": store.config, "code": store.code})
+        path = store.folder / f"{_name(seed)}.start.npz"
+        save_arrays(path, start.arrays() | {"origin": np.array(origin)})
+    return start.to(device=X.device)
+
+
+def _saved_start(store: ResultStore, seed: int) -> GMM | None:
+    """Give the start of a run, None where none was begun; refuse that of another run."""
+    path = store.folder / f"{_name(seed)}.start.npz"
+    if not path.exists():
+        if (checkpoint := store.folder / f"{_name(seed)}.checkpoint.npz").exists():
+            raise ValueError(
+                f"{checkpoint} lacks {path.name} beside it, which tells the settings of the run: "
+                f"delete it, and seed {seed} starts anew"
+            )
+        return None
+    arrays = load_arrays(path)
+    try:
+        origin = json.loads(str(arrays["origin"]))
+        config, code = origin["config"].items(), origin["code"]
+        start = GMM.from_arrays(arrays, source=str(path))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no start of a run ({error}); delete it") from error
+    store.require_same(dict(config), code, source=path)
+    return start
+
+
 def _start(config: Config, seed: int, X: Tensor) -> GMM:
     """Draw the start, on the floor."""
     K, D = config.n_components, X.shape[1]
+    check_covariance_floor(config.covariance_floor, X)
+    check_memory(
+        X.element_size() * (3 * K * D * D + X.numel()),  # the start, and a step from it
+        X.device,
+        purpose=f"a mixture of n_components={K} in {D} dimensions",
+    )
     if config.start == "paper":
         generator = torch.Generator().manual_seed(seed)
         return paper_start(K, D, generator=generator, dtype=X.dtype, device=X.device)
@@ -459,19 +559,6 @@ def _save(store: ResultStore, seed: int, model: GMM, images: Images, trace: Trac
         "peak_bytes": _peak_bytes(images.X.device),
     }
     return store.save(_name(seed), summary, trace.arrays() | {"clusters": clusters})
-
-
-def _require_same(config: Config, result: Result) -> None:
-    """Refuse a result of other settings; the seeds may be other ones."""
-    own = json.loads(json.dumps(asdict(config)))
-    saved = result.summary["config"]
-    other = {name for name in own if name != "seeds" and own[name] != saved.get(name)}
-    if other:
-        differences = ", ".join(f"{n}: {saved.get(n)} there, {own[n]} now" for n in sorted(other))
-        raise ValueError(
-            f"seed {result.summary['seed']} is finished there under other settings "
-            f"({differences}); name another folder"
-        )
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from biglearn_core.digest import differences
 from biglearn_core.persistence import load_arrays, save_arrays, write_atomically
 
 __all__ = [
@@ -68,17 +69,28 @@ class ResultStore:
         code version.
     root : path-like, optional
         Folder of all results; results/ of the repository when not given.
+    folder : path-like, optional
+        Where the results lie, in place of a folder named by the key: they may then be of another
+        config or code, and are refused.
     """
 
     def __init__(
-        self, experiment: str, config: Any, *, module: str, root: str | os.PathLike | None = None
+        self,
+        experiment: str,
+        config: Any,
+        *,
+        module: str,
+        root: str | os.PathLike | None = None,
+        folder: str | os.PathLike | None = None,
     ) -> None:
-        self.config = dataclasses.asdict(config)
-        self.config.pop("seeds", None)
+        own = dataclasses.asdict(config)
+        own.pop("seeds", None)
+        self.config = json.loads(json.dumps(own))  # as a file gives it back
         self.code = code_digest(module)
         content = json.dumps([self.config, self.code], sort_keys=True)
         key = hashlib.sha256(content.encode()).hexdigest()[:12]
-        self.folder = Path(root or DEFAULT_ROOT).resolve() / experiment / key
+        keyed = Path(root or DEFAULT_ROOT).resolve() / experiment / key
+        self.folder = keyed if folder is None else Path(folder)
 
     def load(self, name: str) -> Result | None:
         """Read a result.
@@ -91,19 +103,55 @@ class ResultStore:
         -------
         result : Result or None
             None where there is none. A damaged one counts as none, with a warning.
+
+        Raises
+        ------
+        ValueError
+            When it is of another config or code.
         """
         json_path, npz_path = self._paths(name)
         if not json_path.exists():
             return None
         try:
             summary = json.loads(json_path.read_text(encoding="utf-8"))
+            if not isinstance(summary, dict) or not isinstance(summary["config"], dict):
+                raise ValueError("it is no JSON object with a config")
             checksum = hashlib.sha256(npz_path.read_bytes()).hexdigest()
             if summary.pop("arrays_sha256") != checksum:
                 raise ValueError(f"{npz_path} is not the file that {json_path} belongs to")
-            return Result(summary, load_arrays(npz_path))
+            result = Result(summary, load_arrays(npz_path))
         except (ValueError, KeyError, OSError) as error:
             warnings.warn(f"result {json_path} is damaged and made anew: {error}", stacklevel=2)
             return None
+        self.require_same(summary["config"], summary.get("code"), source=json_path)
+        return result
+
+    def require_same(self, config: Mapping[str, Any], code: Any, *, source: Path) -> None:
+        """Refuse what another config or another state of the code has made.
+
+        Parameters
+        ----------
+        config : mapping
+            As saved.
+        code : str
+            As saved.
+        source : Path
+            The file that tells them.
+
+        Raises
+        ------
+        ValueError
+            Names the settings that differ.
+        """
+        saved, own = (
+            {**{name: str(value) for name, value in settings.items()}, "code": str(version)}
+            for settings, version in ((config, code), (self.config, self.code))
+        )
+        if text := differences(saved, own):
+            raise ValueError(
+                f"{source} is of a run under other settings ({text}): name another folder, or "
+                "delete the files of that run"
+            )
 
     def save(
         self, name: str, summary: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
