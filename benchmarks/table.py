@@ -5,6 +5,7 @@ python benchmarks/table.py
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -186,6 +187,7 @@ def _or_dash(value: float | None) -> str:
 
 def main() -> None:
     """Write the table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
     for section in (em_step, scaling, gmm25, fashion, deep_training, large_sets, estimators, grid):
         lines += section()

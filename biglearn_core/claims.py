@@ -226,13 +226,13 @@ def _pendigits(record: Mapping | None) -> Iterator[Row]:
                 continue
             fair = _group(record, "fair", "pendigits", method)
             found, n = ours[column], len(ours["seeds"])
-            off = abs(value - found["mean"]) / (found["std"] * math.sqrt(1 + 1 / n))
+            off, scale = abs(value - found["mean"]), found["std"] * math.sqrt(1 + 1 / n)
             yield Row(
                 **known,
                 paper=_summarized(ours, column),
                 fair=_summarized(fair, column) if fair else "–",
                 seconds=f"{ours['seconds']['mean']:.1f} a fit",
-                verdict=_graded(*(off <= student.ppf(q, n - 1) for q in (0.975, 0.995))),
+                verdict=_graded(*(off <= scale * student.ppf(q, n - 1) for q in (0.975, 0.995))),
             )
 
 

@@ -9,7 +9,6 @@ verdicts included, must be equal.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from biglearn_core.commands import failed
 from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.persistence import write_atomically
+from biglearn_core.records import read_record
 
 __all__ = ["RECORD_PROFILE", "compare", "compare_with_records", "main", "renew"]
 
@@ -86,6 +87,11 @@ def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str
     -------
     lines : list of str
         For each experiment that has run and has a record, whether it agrees, or its differences.
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `records.read_record`.
     """
     if profile != RECORD_PROFILE:
         return []
@@ -93,7 +99,7 @@ def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str
     for record in sorted((root / "record").glob("*.json")):
         summary = root / record.stem / profile / "summary.json"
         if summary.exists():
-            found = compare(_read(summary), _read(record))
+            found = compare(read_record(summary, record.stem), read_record(record, record.stem))
             verdict = f"differs in {len(found)} entries from" if found else "agrees with"
             lines.append(f"{record.stem} {verdict} {record.relative_to(root.parent)}")
             lines += [f"  {line}" for line in found]
@@ -106,6 +112,7 @@ def renew(experiment: str, *, root: Path = DEFAULT_ROOT) -> Path:
     Parameters
     ----------
     experiment : str
+        A name, as in the folder of results; no path.
     root : Path, optional
         Folder of results, with record/ in it.
 
@@ -118,11 +125,17 @@ def renew(experiment: str, *, root: Path = DEFAULT_ROOT) -> Path:
     ------
     ValueError
         When there is no full run of that name, or its summary is damaged.
+    OSError
+        When a file cannot be read or written.
     """
-    summary = root / experiment / RECORD_PROFILE / "summary.json"
-    if not summary.exists():
-        raise ValueError(f"there is no {summary}; run `make reproduce` first")
-    _read(summary)
+    summaries = {path.parts[-3]: path for path in root.glob(f"*/{RECORD_PROFILE}/summary.json")}
+    if experiment not in summaries:
+        raise ValueError(
+            f"there is no full run of {experiment!r} in {root}, only of {sorted(summaries)}; run "
+            "`make reproduce` first"
+        )
+    summary = summaries[experiment]
+    read_record(summary, experiment)
     record = root / "record" / f"{experiment}.json"
     with write_atomically(record) as file:
         file.write(summary.read_bytes())
@@ -140,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        1 when there is no such run or a file is damaged.
+        1 when there is no such run or a file is damaged or out of reach.
     """
     parser = argparse.ArgumentParser(prog="biglearn_core.compare", description=__doc__)
     parser.add_argument("--renew", metavar="EXPERIMENT", help="make its last full run the record")
@@ -150,18 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines = [f"renewed {renew(options.renew)}"]
         else:
             lines = compare_with_records(RECORD_PROFILE)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (OSError, ValueError) as error:
+        return failed(error)
     print("\n".join(lines) or "there is no full run to compare; `make reproduce` makes one")
     return 0 if lines else 1
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
 def _leaves(
@@ -170,16 +175,17 @@ def _leaves(
     """Walk a summary; what many runs hold becomes one sample, n runs where means stand for them."""
     runs = _runs(node)
     if runs is not None:
-        yield (*path, "which"), list(runs)
-        yield from _samples(list(runs.values()), path)
+        yield (*path, "which"), [seed for seed, _ in runs]
+        yield from _samples([run for _, run in runs], path)
     elif isinstance(node, Mapping):
-        n = len(node.get("seeds", ())) or n
+        seeds = node.get("seeds")
+        n = len(seeds) if isinstance(seeds, list) and seeds else n
         for name, child in node.items():
             if name in IGNORED:
                 continue
-            if isinstance(child, Mapping) and {"mean", "std"} <= set(child):
-                std = math.nan if child["std"] is None else child["std"]
-                yield (*path, name), _Sample(child["mean"], std, n)
+            if _are_moments(child):
+                std = math.nan if child["std"] is None else float(child["std"])
+                yield (*path, name), _Sample(float(child["mean"]), std, n)
             else:
                 yield from _leaves(child, (*path, name), n)
     elif isinstance(node, float):
@@ -188,32 +194,48 @@ def _leaves(
         yield path, node
 
 
-def _runs(node: Any) -> dict[str, Mapping] | None:
-    """Give runs by seed, where `node` is such a mapping or a list of runs that name their seeds."""
-    if isinstance(node, Mapping) and node and all(str(name).isdecimal() for name in node):
-        return dict(sorted(node.items()))
-    if not isinstance(node, list) or not node:
+def _are_moments(node: Any) -> bool:
+    if not (isinstance(node, Mapping) and {"mean", "std"} <= set(node)):
+        return False
+    return _is_real(node["mean"]) and (node["std"] is None or _is_real(node["std"]))
+
+
+def _is_real(value: Any) -> bool:
+    """Tell numbers that a float can stand for; NaN, too, which agrees with nothing."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
+
+
+def _runs(node: Any) -> list[tuple[str, Mapping]] | None:
+    """Give seeds and runs, where `node` has runs by seed or is a list of runs with their seeds."""
+    if isinstance(node, Mapping):
+        runs = sorted(node.items())
+        by_seed = all(name.isdecimal() and isinstance(run, Mapping) for name, run in runs)
+    elif isinstance(node, list) and all(isinstance(run, Mapping) for run in node):
+        runs = [
+            (str(run.get("seed")), {name: value for name, value in run.items() if name != "seed"})
+            for run in node
+        ]
+        by_seed = all("seed" in run for run in node)
+    else:
         return None
-    if not all(isinstance(run, Mapping) and "seed" in run for run in node):
-        return None
-    return {
-        str(run["seed"]): {name: value for name, value in run.items() if name != "seed"}
-        for run in node
-    }
+    return runs if runs and by_seed else None
 
 
 def _samples(
     runs: Sequence[Mapping], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name in runs[0]:
+    for name in dict.fromkeys(name for run in runs for name in run):
         values = [run[name] for run in runs if name in run]
         if name in IGNORED:
             continue
         if all(isinstance(value, Mapping) for value in values):
             yield from _samples(values, (*path, name))
         elif all(isinstance(value, float | bool) for value in values):
-            std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-            yield (*path, name), _Sample(float(np.mean(values)), std, len(values))
+            with np.errstate(all="ignore"):  # infinities of a damaged file are told as they are
+                std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+                yield (*path, name), _Sample(float(np.mean(values)), std, len(values))
         else:
             yield (*path, name), values
 
@@ -222,11 +244,15 @@ def _difference(ours: Any, theirs: Any) -> list[str]:
     if not (isinstance(ours, _Sample) and isinstance(theirs, _Sample)):
         if isinstance(ours, list) and isinstance(theirs, list):
             return _different_entries(ours, theirs)
-        return [] if ours == theirs else [f"{ours!r} now, {theirs!r} in the record"]
+        return [] if ours == theirs else [f"{_shown(ours)} now, {_shown(theirs)} in the record"]
     allowed = _allowed(ours, theirs)
     if abs(ours.mean - theirs.mean) <= allowed:  # false for NaN, which is never in order
         return []
     return [f"{ours.mean:.4f} now, {theirs.mean:.4f} in the record, allowed ±{allowed:.4f}"]
+
+
+def _shown(value: Any) -> str:
+    return f"{value.mean:.4f}" if isinstance(value, _Sample) else repr(value)
 
 
 def _different_entries(ours: list, theirs: list) -> list[str]:
@@ -243,11 +269,11 @@ def _allowed(ours: _Sample, theirs: _Sample) -> float:
     if not known:
         return max(rounding, SINGLE * abs(theirs.mean))
     fallback = max(known)  # of the other side, where one side is a single run
-    variance = sum(
-        (fallback if math.isnan(sample.std) else sample.std) ** 2 / sample.n
+    errors = (
+        (fallback if math.isnan(sample.std) else sample.std) / math.sqrt(sample.n)
         for sample in (ours, theirs)
     )
-    return max(rounding, N_ERRORS * math.sqrt(variance))
+    return max(rounding, N_ERRORS * math.hypot(*errors))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from biglearn_core.claims import Row, deep_methods, rows
+from biglearn_core.commands import failed
 from biglearn_core.experiments.deep_clustering_summary import LABELS, QUOTED, SCORES
 from biglearn_core.experiments.published import FASHION_PEERS
 from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.persistence import write_atomically
+from biglearn_core.records import EXPERIMENTS, read_record
 
 __all__ = [
     "README",
@@ -57,7 +59,17 @@ def methods_table(methods: Mapping[str, Mapping[str, Any]]) -> str:
     -------
     table : str
         Final models, mean ± standard deviation over the seeds; beside them what others report.
+
+    Raises
+    ------
+    ValueError
+        When a method has no label.
     """
+    if unknown := [name for name in methods if name not in LABELS]:
+        raise ValueError(
+            f"the record of deep_clustering has the methods {unknown}, which have no label; known "
+            f"are {sorted(LABELS)}"
+        )
     cells = []
     for name in sorted(methods, key=list(LABELS).index):
         method, quoted = methods[name], FASHION_PEERS.get(QUOTED.get(name))
@@ -89,13 +101,17 @@ def with_table(text: str, table: str, *, name: str = "results") -> str:
     Raises
     ------
     ValueError
-        When a marker is missing.
+        When a marker is missing or stands twice, or the end comes first.
     """
     begin = f"<!-- {name}: written by python -m biglearn_core.readme -->"
     end = f"<!-- end of {name} -->"
-    if begin not in text or end not in text:
-        raise ValueError(f"the text lacks a marker of the table: {begin!r} and {end!r}")
-    before, after = text.split(begin)[0], text.split(end)[1]
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended) or text.count(begin) > 1 or text.count(end) > 1:
+        raise ValueError(
+            f"the text needs one marker {begin!r} and after it one {end!r}, found "
+            f"{text.count(begin)} and {text.count(end)}"
+        )
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
@@ -110,6 +126,11 @@ def with_tables(text: str) -> str:
     Returns
     -------
     text : str
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `with_table`, `methods_table` and `recorded`.
     """
     records = recorded()
     text = with_table(text, results_table(rows(records)))
@@ -126,23 +147,38 @@ def recorded(folder: Path = DEFAULT_ROOT / "record") -> dict[str, dict[str, Any]
     Returns
     -------
     records : dict of str to dict
-        By experiment.
+        By experiment; those without a record are absent.
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `records.read_record`.
     """
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")
-    }
+    paths = {name: folder / f"{name}.json" for name in EXPERIMENTS}
+    return {name: read_record(path, name) for name, path in paths.items() if path.exists()}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the tables into README.md.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        sys.argv when not given; there are no options.
 
     Returns
     -------
     status : int
+        1 when a record is damaged or README.md has no place for the tables; it stays as it was.
     """
-    text = with_tables(README.read_text(encoding="utf-8"))
-    with write_atomically(README) as file:
-        file.write(text.encode())
+    argparse.ArgumentParser(prog="biglearn_core.readme", description=__doc__).parse_args(arguments)
+    try:
+        text = with_tables(README.read_text(encoding="utf-8"))
+        with write_atomically(README) as file:
+            file.write(text.encode())
+    except (OSError, ValueError) as error:
+        return failed(error)
+    print(README)
     return 0
 
 

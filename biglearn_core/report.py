@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import os
 import platform
 import subprocess
@@ -20,15 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from biglearn_core.claims import NOT_RUN, TOLERANCES, Row, rows
+from biglearn_core.commands import failed
 from biglearn_core.experiments.store import DEFAULT_ROOT, versions
 from biglearn_core.persistence import write_atomically
+from biglearn_core.records import EXPERIMENTS, read_record
 
-__all__ = ["EXPERIMENTS", "Source", "main", "read_sources", "write_report"]
-
-EXPERIMENTS = (
-    *("gmm25", "gmm25_hundred", "realworld", "fashion"),
-    *("deep_clustering", "deep_clustering_seeds"),
-)
+__all__ = ["Source", "main", "read_sources", "write_report"]
 
 _MARKS = {
     "reproduced": "yes",
@@ -106,9 +102,14 @@ def read_sources(root: str | os.PathLike | None = None) -> dict[str, Source]:
     Raises
     ------
     ValueError
-        When a file is damaged; names it and the remedy.
+        When there is no such folder, or a file is damaged or has another shape; names it and the
+        remedy.
+    OSError
+        When a file cannot be read.
     """
     root = Path(root or DEFAULT_ROOT)
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}; name one that holds results")
     return {name: source for name in EXPERIMENTS if (source := _read(root, name)) is not None}
 
 
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        1 when a result is damaged or the page cannot be written.
+        1 when the folder is not there, a result is damaged, or the page cannot be written.
     """
     parser = argparse.ArgumentParser(prog="biglearn_core.report", description=__doc__)
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="folder of results")
@@ -163,8 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = write_report(root=options.root)
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return failed(error)
     for row in found:
         print(f"{row.verdict}: {row.claim}")
     print(options.root / "index.html")
@@ -177,15 +177,8 @@ def _read(root: Path, name: str) -> Source | None:
     if not present:
         return None
     path = max(present, key=lambda p: p.stat().st_mtime_ns)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        restore = "" if path == local else f", or restore it by `git checkout -- {path}`"
-        raise ValueError(
-            f"{path} is damaged ({error}); delete it and run `make reproduce`{restore}"
-        ) from error
     pattern = "figures/*.png" if path == local else f"figures/{name}_*.png"
-    return Source(name, path, content, tuple(sorted(path.parent.glob(pattern))))
+    return Source(name, path, read_record(path, name), tuple(sorted(path.parent.glob(pattern))))
 
 
 def _page(found: Sequence[Row], sources: Mapping[str, Source], root: Path) -> str:

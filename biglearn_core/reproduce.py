@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from biglearn_core.commands import failed
 from biglearn_core.compare import compare_with_records
+from biglearn_core.documents import MisshapenError, each, plain, read_yaml
 from biglearn_core.execute import NotebookError, execute
 from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.run_lock import LockedError, run_lock
@@ -37,7 +37,7 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
     Parameters
     ----------
     profile : str
-        Name of a file in notebooks/params/, without .yaml.
+        Name of a file in notebooks/params/, without .yaml; no path.
     folder : Path, optional
         Of the notebooks.
 
@@ -49,13 +49,17 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
     Raises
     ------
     ValueError
-        When the profile, a notebook or a parameter is unknown; names the nearest known one.
+        When the profile, a notebook or a parameter is unknown, with the nearest known one; when
+        the profile or a notebook is damaged or has another shape.
+    OSError
+        When a file cannot be read.
     """
-    path = folder / "params" / f"{profile}.yaml"
-    if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ValueError(f"there is no profile {profile!r}; known are {known}")
-    profiles = yaml.safe_load(path.read_text(encoding="utf-8"))
+    paths = {path.stem: path for path in (folder / "params").glob("*.yaml")}
+    if profile not in paths:
+        raise ValueError(f"there is no profile {profile!r}; known are {sorted(paths)}")
+    path = paths[profile]
+    remedy = "a profile names notebooks, and under each its parameters, {} where it has none"
+    profiles = read_yaml(path, _profile, remedy=remedy)
     notebooks = [p.stem for p in folder.glob("*.ipynb")]
     for name, parameters in profiles.items():
         _refuse_unknown([name], notebooks, f"{path.name} names a notebook that is not there")
@@ -129,8 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on from what is saved", file=sys.stderr)
         return 130
     except (ValueError, OSError, LockedError, NotebookError) as error:
-        print(f"error: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
-        return 1
+        return failed(error)
     return 0
 
 
@@ -148,10 +151,22 @@ def _line(
     return f"{head}: {format_seconds(gone)}{left}"
 
 
+def _profile(value: Any) -> None:
+    each(each(plain))(value)
+    if not value:
+        raise MisshapenError("a notebook", value)
+
+
 def _declared_parameters(path: Path) -> list[str]:
     import papermill
 
-    return list(papermill.inspect_notebook(path))
+    try:
+        return list(papermill.inspect_notebook(path))
+    except Exception as error:  # whatever nbformat meets in a file that is no notebook
+        raise ValueError(
+            f"{path} is no readable notebook ({type(error).__name__}); restore it by "
+            f"`git checkout -- {path}`"
+        ) from error
 
 
 def _refuse_unknown(names: Sequence[str] | Mapping, known: Sequence[str], message: str) -> None:

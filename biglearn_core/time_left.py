@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import yaml
+from biglearn_core.documents import each, number, read_yaml
 
 __all__ = ["format_seconds", "seconds_left", "ticking", "typical_seconds"]
 
@@ -30,8 +30,16 @@ def typical_seconds(path: Path, profile: str) -> dict[str, float]:
     -------
     seconds : dict of str to float
         Empty for a profile of one's own.
+
+    Raises
+    ------
+    ValueError
+        When the file is damaged or has another shape.
+    OSError
+        When it cannot be read.
     """
-    return yaml.safe_load(path.read_text(encoding="utf-8")).get(profile, {})
+    remedy = f"restore it by `git checkout -- {path}`"
+    return read_yaml(path, each(each(number)), remedy=remedy).get(profile, {})
 
 
 def seconds_left(typical: Mapping[str, float | None], measured: Mapping[str, float]) -> float:

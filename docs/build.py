@@ -1,18 +1,21 @@
-"""Build the API reference from the docstrings: `python docs/build.py [folder]`, default docs/api.
+"""Build the API reference from the docstrings: `python docs/build.py [folder]`.
 
 Any warning of the build is an error.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pdoc
 import pdoc.render
 
 import biglearn_core
+from biglearn_core.commands import failed
 
 MODULES = (
     "biglearn_core",
@@ -45,5 +48,28 @@ def build(folder: Path) -> None:
         pdoc.pdoc(*MODULES, output_directory=folder)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build from the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        sys.argv when not given.
+
+    Returns
+    -------
+    status : int
+        1 when the folder cannot be written.
+    """
+    parser = argparse.ArgumentParser(prog="docs/build.py", description=__doc__)
+    default = Path(__file__).parent / "api"
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help="default docs/api")
+    try:
+        build(parser.parse_args(arguments).folder)
+    except OSError as error:
+        return failed(error)
+    return 0
+
+
 if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "api")
+    sys.exit(main())

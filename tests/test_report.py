@@ -1,6 +1,7 @@
 """The page: verdicts follow the stated tolerances, absent results say so, the file stands alone."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -8,11 +9,21 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from biglearn_core.claims import CAVEAT, NOT_REPRODUCED, NOT_RUN, REPRODUCED, rows
+from biglearn_core import readme
+from biglearn_core.claims import (
+    CAVEAT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    deep_methods,
+    rows,
+)
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
-from biglearn_core.readme import README, methods_table, with_table, with_tables
+from biglearn_core.readme import README, methods_table, recorded, with_table, with_tables
 from biglearn_core.report import main, read_sources, write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,6 +224,92 @@ def test_a_damaged_record_is_named(tmp_path, capsys):
     assert not (tmp_path / "index.html").exists()
 
 
+RECORDS = sorted((ROOT / "results" / "record").glob("*.json"))
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 3),
+    st.sampled_from(
+        [10**400, 2**63, 1e308, math.nan, math.inf, "", "x", "7", [], {}, [1], {"a": 1}]
+    ),
+)
+
+
+def nodes(document):
+    """Every place in a document: its container and the key there."""
+    if isinstance(document, dict | list):
+        for key in list(document) if isinstance(document, dict) else range(len(document)):
+            yield document, key
+            yield from nodes(document[key])
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_record_with_any_other_value_is_used_or_refused_by_name(tmp_path, data):
+    path = data.draw(st.sampled_from(RECORDS))
+    record = json.loads(path.read_text())
+    for section in ("pretraining", "kmeans_start", "missed_seeds"):
+        record.pop(section, None)  # which no table shows
+    places = list(nodes(record))
+    container, key = places[data.draw(st.integers(0, len(places) - 1))]
+    if data.draw(st.booleans()):
+        container[key] = data.draw(VALUES)
+    else:
+        del container[key]
+    (tmp_path / path.name).write_text(json.dumps(record))
+    try:
+        records = recorded(tmp_path)
+    except ValueError as error:
+        assert re.match(rf"{tmp_path}/{path.name} has another shape: .*found", str(error))  # noqa: PT017
+        assert str(error).endswith("; delete it and run `make reproduce`")  # noqa: PT017
+    else:
+        assert len(rows(records)) > 10
+        methods_table(deep_methods(records))
+    finally:
+        (tmp_path / path.name).unlink()
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "3", '"x"', "{}", "[" * 5000, '{"a": 1, "a": 2}']
+)
+@pytest.mark.parametrize("name", ["gmm25", "gmm25_hundred", "realworld", "fashion",
+                                  "deep_clustering", "deep_clustering_seeds"])  # fmt: skip
+def test_a_record_of_another_shape_ends_every_command_in_one_line(
+    tmp_path, name, content, capsys, monkeypatch
+):
+    path = tmp_path / "record" / f"{name}.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    assert main(["--root", str(tmp_path)]) == 1
+    monkeypatch.setattr(readme, "recorded", lambda: recorded(path.parent))
+    before = README.read_bytes()
+    assert readme.main([]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.match(rf"error: {path} (is damaged|has another shape)", line)
+        assert line.endswith(f"delete it and run `make reproduce`, or restore it by `git checkout "
+                             f"-- {path}`")  # fmt: skip
+    assert not (tmp_path / "index.html").exists()
+    assert README.read_bytes() == before
+
+
+def test_a_method_without_a_label_is_named():
+    with pytest.raises(ValueError, match=r"methods \['deck'\].*known are \['ae-kmeans'"):
+        methods_table({"deck": {}})
+
+
+def test_equal_scores_of_all_seeds_are_no_division_by_zero():
+    record = {"fair": {}, "paper": {"pendigits": {"BigLearn-EM": group(0.5, 0.0)}}}
+    assert verdict({"realworld": record}, "Pendigits: NMI of BigLearn-EM") == NOT_REPRODUCED
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path, capsys):
+    assert main(["--root", str(tmp_path / "reslts")]) == 1
+    assert f"there is no folder {tmp_path / 'reslts'}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_text_is_escaped(tmp_path):
     (tmp_path / "record").mkdir()
     record = {**gmm25(0.03), "versions": {"<b>": "1"}}
@@ -301,9 +398,14 @@ def test_the_table_of_methods_keeps_others_figures_apart():
     assert ours == "| BigLearn-EM on AE code | 1 | 0.500 | 0.500 | 0.500 | 0 | – |"
 
 
-def test_a_text_without_markers_is_refused():
-    with pytest.raises(ValueError, match="marker"):
-        with_table("no table here", "| a |")
+def test_a_text_without_its_two_markers_is_refused():
+    begin = "<!-- results: written by python -m biglearn_core.readme -->"
+    end = "<!-- end of results -->"
+    assert with_table(f"a{begin}b{end}c", "| t |") == f"a{begin}\n| t |\n{end}c"
+    for text in ("no table", begin, end, f"{end}a{begin}", f"{begin}a{end}b{end}c",
+                 f"{begin}a{begin}b{end}"):  # fmt: skip
+        with pytest.raises(ValueError, match="marker"):
+            with_table(text, "| a |")
 
 
 @pytest.mark.parametrize(("pixels", "expected"), [(0.62, REPRODUCED), (0.60, NOT_REPRODUCED)])

@@ -5,10 +5,14 @@ import json
 import math
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from biglearn_core import reproduce
 from biglearn_core import run_lock as lock_module
 from biglearn_core.compare import compare, compare_with_records, renew
 from biglearn_core.reproduce import profile_parameters
@@ -19,7 +23,119 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORDS = sorted((ROOT / "results" / "record").glob("*.json"))
 
 
+# The profile
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "mine.yaml").write_text("01_gmm25: {seeds: [1]}")
+    name = "01_gmm25.ipynb"
+    (tmp_path / name).write_bytes((ROOT / "notebooks" / name).read_bytes())
+    return tmp_path
+
+
+def test_a_profile_is_plain_values_by_notebook_and_parameter(notebooks):
+    read = partial(profile_parameters, "mine", folder=notebooks)
+    assert read() == {"01_gmm25": {"seeds": [1]}}
+    content = "01_gmm25: &same {seeds: &s [1, 2], peers_seeds: *s, profile: null}"
+    (notebooks / "params" / "mine.yaml").write_text(content)
+    assert read() == {"01_gmm25": {"seeds": [1, 2], "peers_seeds": [1, 2], "profile": None}}
+
+
+@pytest.mark.parametrize(
+    "name", ["../params/mine", "./mine", "{folder}/params/mine", "", ".", "mine.yaml", "mine\0"]
+)
+def test_a_profile_is_a_name_and_no_path(notebooks, name):
+    with pytest.raises(ValueError, match=r"there is no profile .*known are \['mine'\]"):
+        profile_parameters(name.format(folder=notebooks), folder=notebooks)
+
+
+BAD_PROFILES = {
+    b"01_gmm25: {seeds: [1": "is damaged (line 1, column 21: expected",
+    b"": "a mapping is needed, found None",
+    b"- 01_gmm25": "a mapping is needed, found ['01_gmm25']",
+    b"01_gmm25": "a mapping is needed, found '01_gmm25'",
+    b"{}": "a notebook is needed, found {}",
+    b"01_gmm25:": "at 01_gmm25: a mapping is needed, found None",
+    b"01_gmm25: [seeds, 1]": "at 01_gmm25: a mapping is needed, found ['seeds', 1]",
+    b"1: {}": "a string is needed, found 1",
+    b"01_gmm25: {1: 2}": "at 01_gmm25: a string is needed, found 1",
+    b"01_gmm25: {seeds: [2024-01-01]}": "at 01_gmm25, seeds, 0: null, a flag, a number",
+    b"01_gmm25: {seeds: !!set {1}}": "at 01_gmm25, seeds: null, a flag, a number",
+    b"01_gmm25: !!python/object/apply:os.mkdir [x]": "is damaged (line 1, column 11: could not",
+    b"01_gmm25: {}\n01_gmm25: {seeds: [1]}": "line 2, column 1: a key stands twice: '01_gmm25'",
+    b"01_gmm25: {seeds: [1], seeds: [2]}": "line 1, column 24: a key stands twice: 'seeds'",
+    b"01_gmm25: {? [a] : 1}": "is damaged (line 1, column 14: found unhashable key",
+    b"01_gmm25: {seeds: !!int ''}": "is damaged (",
+    b"01_gmm25: {seeds: !!timestamp x}": "is damaged (",
+    b"01_gmm25: {seeds: 2024-13-01}": "is damaged (month must be in 1..12)",
+    b"01_gmm25: {seeds: &a [*a]}": "is damaged (nested more than 50 deep)",
+    b"01_gmm25: {seeds: " + 400 * b"[" + 400 * b"]" + b"}": "is damaged (",
+    b"\xff\xfe\x00": "is damaged ('utf-8' codec",
+}
+
+
+@pytest.mark.parametrize(("content", "found"), BAD_PROFILES.items())
+def test_a_bad_profile_is_named_with_what_was_found(notebooks, content, found, monkeypatch, capsys):
+    path = notebooks / "params" / "mine.yaml"
+    path.write_bytes(content)
+    read = partial(profile_parameters, folder=notebooks)
+    monkeypatch.setattr(reproduce, "profile_parameters", read)
+    assert reproduce.main(["--profile", "mine"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path} ")
+    assert found in line
+    assert line.endswith("a profile names notebooks, and under each its parameters, {} where it "
+                         "has none")  # fmt: skip
+    assert not Path("x").exists()
+
+
+TOKENS = st.sampled_from([*"[]{}:-&*a!?|>'1\n", "01_gmm25", "seeds", ": "])
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=40) | st.lists(TOKENS).map("".join).map(str.encode))
+def test_whatever_a_profile_holds_it_is_read_or_refused_by_name(notebooks, content):
+    path = notebooks / "params" / "mine.yaml"
+    path.write_bytes(content)
+    try:
+        found = profile_parameters("mine", folder=notebooks)
+    except ValueError as error:
+        assert "mine.yaml" in str(error)  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert set(found) == {"01_gmm25"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": 1}', "not a notebook"])
+def test_a_damaged_notebook_is_named(notebooks, content):
+    (notebooks / "01_gmm25.ipynb").write_text(content)
+    with pytest.raises(ValueError, match=r"01_gmm25\.ipynb is no readable notebook .*git checkout"):
+        profile_parameters("mine", folder=notebooks)
+
+
+def test_a_file_that_cannot_be_read_is_named(notebooks, monkeypatch, capsys):
+    path = notebooks / "params" / "mine.yaml"
+    path.unlink()
+    path.mkdir()
+    read = partial(profile_parameters, folder=notebooks)
+    monkeypatch.setattr(reproduce, "profile_parameters", read)
+    assert reproduce.main(["--profile", "mine"]) == 1
+    assert capsys.readouterr().err == f"error: {path}: Is a directory\n"
+
+
 # The estimate
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "full: null", "full: {a: x}", "full: {a: .nan}", "a: ["]
+)
+def test_damaged_typical_times_are_named(tmp_path, content):
+    path = tmp_path / "seconds.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"seconds\.yaml (is damaged|has another).*git check"):
+        typical_seconds(path, "full")
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])
@@ -177,25 +293,85 @@ def test_verdicts_and_absent_entries_are_told():
 
 
 def test_a_run_is_held_against_its_records(tmp_path):
-    for name in ("gmm25", "absent"):
+    for name in ("mine", "absent"):
         (tmp_path / "record").mkdir(exist_ok=True)
         (tmp_path / "record" / f"{name}.json").write_text(json.dumps(gmm25_like()))
-    folder = tmp_path / "gmm25" / "full"
+    folder = tmp_path / "mine" / "full"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(gmm25_like()))
-    record = f"{tmp_path.name}/record/gmm25.json"
-    assert compare_with_records("full", root=tmp_path) == [f"gmm25 agrees with {record}"]
+    record = f"{tmp_path.name}/record/mine.json"
+    assert compare_with_records("full", root=tmp_path) == [f"mine agrees with {record}"]
     assert compare_with_records("quick", root=tmp_path) == []
     changed = copy.deepcopy(gmm25_like())
     changed["verdicts"] = ["none"]
     (folder / "summary.json").write_text(json.dumps(changed))
     lines = compare_with_records("full", root=tmp_path)
-    assert lines[0] == f"gmm25 differs in 1 entries from {record}"
+    assert lines[0] == f"mine differs in 1 entries from {record}"
     assert lines[1].startswith("  verdicts: 'none' now")
-    assert json.loads(renew("gmm25", root=tmp_path).read_text()) == changed
-    assert compare_with_records("full", root=tmp_path) == [f"gmm25 agrees with {record}"]
+    assert json.loads(renew("mine", root=tmp_path).read_text()) == changed
+    assert compare_with_records("full", root=tmp_path) == [f"mine agrees with {record}"]
     with pytest.raises(ValueError, match=r"there is no .*absent.*`make reproduce` first"):
         renew("absent", root=tmp_path)
     (folder / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary.json is damaged .*; delete it"):
         compare_with_records("full", root=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"gmm25"', '{"seeds": {"1": {}}}', "{}"])
+@pytest.mark.parametrize("place", ["record/gmm25.json", "gmm25/full/summary.json"])
+def test_a_summary_of_another_shape_is_named(tmp_path, content, place):
+    for name in ("record/gmm25.json", "gmm25/full/summary.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes((ROOT / "results" / "record" / "gmm25.json").read_bytes())
+    assert compare_with_records("full", root=tmp_path)[0].startswith("gmm25 agrees")
+    (tmp_path / place).write_text(content)
+    with pytest.raises(ValueError, match=rf"{place} has another shape: .*found .*delete it"):
+        compare_with_records("full", root=tmp_path)
+    if place.startswith("gmm25"):
+        with pytest.raises(ValueError, match="has another shape"):
+            renew("gmm25", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../gmm25", "./gmm25", "{root}/gmm25", "", "record/../gmm25"])
+def test_an_experiment_is_a_name_and_no_path(tmp_path, name):
+    folder = tmp_path / "results" / "gmm25" / "full"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_bytes((ROOT / "results/record/gmm25.json").read_bytes())
+    root = tmp_path / "results"
+    with pytest.raises(ValueError, match=r"there is no full run of .*, only of \['gmm25'\]"):
+        renew(name.format(root=root), root=root)
+    assert not list(tmp_path.rglob("record"))
+
+
+NUMBERS = st.floats(-1e100, 1e100) | st.integers(-(10**400), 10**400)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=3),
+    lambda node: (
+        st.lists(node, max_size=3)
+        | st.dictionaries(st.sampled_from(["seed", "seeds", "mean", "std", "1", "2", "a"]), node)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON, JSON)
+def test_any_two_documents_can_be_compared(one, other):
+    new, record = {"a": one}, {"a": other}
+    assert compare(new, new) == []
+    assert all(isinstance(line, str) for line in compare(new, record))
+
+
+def test_what_only_later_runs_have_is_compared():
+    runs = {"1": {"kl": 0.5}, "2": {"kl": 0.5, "more": 0.5}}
+    other = {"1": {"kl": 0.5}, "2": {"kl": 0.5, "more": 0.9}}
+    (line,) = compare({"seeds": runs}, {"seeds": other})
+    assert line.startswith("seeds, more: 0.5000 now, 0.9000")
+
+
+def test_two_runs_of_one_seed_are_two_runs():
+    def summary(*values):
+        return {"runs": [{"seed": 0, "acc": value} for value in values]}
+
+    assert compare(summary(0.5, 0.5), summary(0.5, 0.5)) == []
+    assert compare(summary(0.9, 0.5), summary(0.5))[0] == "runs, which: ['0', '0'] now, ['0'] in " \
+        "the record"  # fmt: skip

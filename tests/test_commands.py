@@ -1,0 +1,48 @@
+"""Every command refuses what it does not know, and nothing has then been done."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = ("readme", "report", "compare", "reproduce", "datasets")
+SCRIPTS = ("docs/build.py", "benchmarks/table.py", "tools/lock.py")
+
+
+def loaded(command):
+    if command in MODULES:
+        return importlib.import_module(f"biglearn_core.{command}")
+    spec = importlib.util.spec_from_file_location(Path(command).stem, ROOT / command)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("command", [*MODULES, *SCRIPTS])
+@pytest.mark.parametrize("arguments", [["--foo"], ["--root=.", "--foo"], ["-x"]])
+def test_an_unknown_option_is_refused(command, arguments, monkeypatch, capsys):
+    def written(*_, **__):
+        raise AssertionError("the command went on")
+
+    monkeypatch.setattr("biglearn_core.persistence.write_atomically", written)
+    monkeypatch.setattr("subprocess.run", written)
+    monkeypatch.setattr("pdoc.pdoc", written)
+    monkeypatch.setattr("sys.argv", [command, *arguments])
+    module = loaded(command)
+    if hasattr(module, "write_atomically"):
+        monkeypatch.setattr(module, "write_atomically", written)
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["readme", "report", "compare", "reproduce", *SCRIPTS[1:]])
+def test_a_word_where_none_belongs_is_refused(command, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [command, "gmm25"])
+    with pytest.raises(SystemExit) as ended:
+        loaded(command).main()
+    assert ended.value.code == 2
+    assert "unrecognized arguments: gmm25" in capsys.readouterr().err
