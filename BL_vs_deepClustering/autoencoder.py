@@ -27,7 +27,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.validation import check_integer
 from BL_vs_deepClustering.training import (
     Checkpoint,
     Clustering,
@@ -90,8 +91,8 @@ class PretrainConfig(OptimizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_epochs < 1:
-            raise ValueError(f"n_epochs must be at least 1, got {self.n_epochs}")
+        for name in ("n_code", "n_epochs", "batch_size"):
+            check_integer(name, getattr(self, name), least=1)
 
     def rate_at(self, progress: float) -> float:
         """Learning rate after a share of the epochs, from 0 to 1."""
@@ -254,7 +255,7 @@ def pretrain(
     Raises
     ------
     ValueError
-        When the state there is of other settings, or damaged.
+        When the state there is of other data or settings, or damaged.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -263,8 +264,10 @@ def pretrain(
 
     model = draw().to(X.device)
     optimizer = config.make_optimizer(model)
-    state = Checkpoint(checkpoint, repr((config, seed, tuple(X.shape))))
-    saved = state.load(model, optimizer) or {"losses": np.empty(0), "seconds": 0.0, "restarts": 0}
+    state = Checkpoint(checkpoint, data=X, seed=seed, **asdict(config))
+    saved = state.load(model, optimizer, names=("losses", "seconds", "restarts"))
+    if saved is None:
+        saved = {"losses": np.empty(0), "seconds": 0.0, "restarts": 0}
     losses, clock = saved["losses"].tolist(), Stopwatch(float(saved["seconds"]))
     restarts = int(saved["restarts"])
     for _ in range(restarts):

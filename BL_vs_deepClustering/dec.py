@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.validation import check_integer, check_real
 from BL_vs_deepClustering.autoencoder import Autoencoder, kmeans_on_code
 from BL_vs_deepClustering.training import (
     Checkpoint,
@@ -81,8 +82,9 @@ class DECConfig(OptimizerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("batch_size", "update_interval", "max_updates", "n_init"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_integer(name, getattr(self, name), least=1)
+        for name in ("clustering_weight", "tol"):
+            check_real(name, getattr(self, name), least=0)
 
     @property
     def n_rounds(self) -> int:
@@ -198,13 +200,15 @@ def fit_dec(
     Raises
     ------
     ValueError
-        When the state there is of other settings, or damaged.
+        When the state there is of other data, settings or autoencoder, or damaged.
     """
     clock = Stopwatch()
     model = _Model(autoencoder, n_clusters, keep_decoder=config.keep_decoder)
     optimizer = config.make_optimizer(model)
-    state = Checkpoint(checkpoint, repr((config, seed, n_clusters, tuple(X.shape))))
-    saved = state.load(model, optimizer)
+    state = Checkpoint(
+        checkpoint, data=X, start=autoencoder, seed=seed, n_clusters=n_clusters, **asdict(config)
+    )
+    saved = state.load(model, optimizer, names=("history", "changes", "losses", "seconds"))
     if saved is None:
         fitted = kmeans_on_code(model.encode(X), n_clusters, n_init=config.n_init, seed=seed)
         model.centres.data = torch.as_tensor(fitted.cluster_centers_).to(X)

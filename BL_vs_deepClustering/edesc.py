@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.validation import check_integer, check_real
 from BL_vs_deepClustering.autoencoder import Autoencoder, PretrainConfig, kmeans_on_code
 from BL_vs_deepClustering.dec import target_distribution
 from BL_vs_deepClustering.training import (
@@ -86,8 +87,10 @@ class EDESCConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_directions", "n_steps", "n_init", "chunk_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_integer(name, getattr(self, name), least=1)
+        for name in ("smoothing", "clustering_weight", "penalty_weight"):
+            check_real(name, getattr(self, name), least=0)
+        check_real("learning_rate", self.learning_rate, positive=True)
 
     def pretraining(self, n_clusters: int, *, n_epochs: int = 50) -> PretrainConfig:
         """Pretraining of the autoencoder that EDESC starts from.
@@ -217,7 +220,8 @@ def fit_edesc(
     Raises
     ------
     ValueError
-        When the code has another width, or the state there is of other settings or damaged.
+        When the code has another width, or the state there is of other data, settings or
+        autoencoder, or damaged.
     """
     n_code = autoencoder.encoder[-1].out_features
     if n_code != n_clusters * config.n_directions:
@@ -229,8 +233,10 @@ def fit_edesc(
     model = _Model(autoencoder, n_clusters * config.n_directions)
     adam = OptimizerConfig(optimizer="adam", learning_rate=config.learning_rate)
     optimizer = adam.make_optimizer(model)
-    state = Checkpoint(checkpoint, repr((config, seed, n_clusters, tuple(X.shape))))
-    saved = state.load(model, optimizer)
+    state = Checkpoint(
+        checkpoint, data=X, start=autoencoder, seed=seed, n_clusters=n_clusters, **asdict(config)
+    )
+    saved = state.load(model, optimizer, names=("history", "losses", "seconds"))
     if saved is None:
         Z = model.encode(X)
         groups = kmeans_on_code(Z, n_clusters, n_init=config.n_init, seed=seed).labels_

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from biglearn_core.digest import differences, digest
 from biglearn_core.persistence import load_arrays, save_arrays
+from biglearn_core.validation import check_real
 
 __all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
            "Stopwatch", "check_precision", "count_parameters", "hard_labels",
@@ -77,6 +79,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.optimizer not in ("sgd", "adam"):
             raise ValueError(f'optimizer must be "sgd" or "adam", got {self.optimizer!r}')
+        check_real("learning_rate", self.learning_rate, positive=True)
+        check_real("momentum", self.momentum, least=0)
 
     def make_optimizer(self, module: nn.Module) -> Optimizer:
         """Give the optimizer of a module's parameters.
@@ -207,54 +211,73 @@ class Checkpoint:
     ----------
     path : path-like, optional
         An .npz file; nothing is kept when not given.
-    settings : str
-        What tells this training from others; a state of other settings is refused. Data and
-        starting weights are not compared: a path is for one of them.
+    data : Tensor
+    start : Module, optional
+        Trained before, which this training goes on from.
+    **settings : object
+        All else that tells this training from others, by name. A state under other settings, of
+        other data or from another start is refused, and the error names what differs.
     """
 
-    def __init__(self, path: str | os.PathLike | None, settings: str) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        *,
+        data: Tensor,
+        start: nn.Module | None = None,
+        **settings: Any,
+    ) -> None:
         self._path = None if path is None else Path(path)
-        self._settings = settings
+        if self._path is not None:
+            weights = [] if start is None else start.state_dict().values()
+            self._conditions = {name: str(value) for name, value in settings.items()}
+            self._conditions |= {
+                "data": digest(data),
+                "start": digest(*weights),
+                "precision": torch.get_float32_matmul_precision(),
+            }
 
-    def load(self, module: nn.Module, optimizer: Optimizer) -> dict[str, np.ndarray] | None:
+    def load(
+        self, module: nn.Module, optimizer: Optimizer, *, names: Sequence[str]
+    ) -> dict[str, np.ndarray] | None:
         """Put a saved state into a module and its optimizer.
 
         Parameters
         ----------
         module : Module
         optimizer : Optimizer
+        names : sequence of str
+            Of the arrays that were saved beside.
 
         Returns
         -------
         arrays : dict of str to ndarray, or None
-            What was saved beside; None, and nothing is touched, where there is no state.
+            None, and nothing is touched, where there is no state.
 
         Raises
         ------
         ValueError
-            When the state is damaged or of other settings; names the file.
+            When the state is damaged or of another training; names the file.
         """
         if self._path is None or not self._path.exists():
             return None
-        content = load_arrays(self._path)
-        if str(content.get("settings")) != self._settings:
-            raise ValueError(
-                f"{self._path} is the state of a training with other settings "
-                f"({content.get('settings')}); delete it or name another folder"
-            )
-        parts: dict[str, dict[str, np.ndarray]] = {"module": {}, "optimizer": {}, "arrays": {}}
-        for name, array in content.items():
+        parts: dict[str, dict[str, np.ndarray]] = {
+            name: {} for name in ("condition", "module", "optimizer", "arrays")
+        }
+        for name, array in load_arrays(self._path).items():
             part, _, rest = name.partition("/")
-            if rest:
-                parts[part][rest] = array
-        module.load_state_dict({name: torch.tensor(a) for name, a in parts["module"].items()})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, array in parts["optimizer"].items():
-            number, _, entry = name.partition("/")
-            state.setdefault(int(number), {})[entry] = torch.tensor(array)
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-        return parts["arrays"]
+            parts.setdefault(part, {})[rest] = array
+        saved = {name: str(value) for name, value in parts["condition"].items()}
+        if text := differences(saved, self._conditions):
+            raise ValueError(
+                f"{self._path} is the state of a training with other settings or data ({text}); "
+                "delete it or name another folder"
+            )
+        try:
+            _put(parts, module, optimizer)
+            return {name: parts["arrays"][name] for name in names}
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._path} is damaged ({error}); delete it") from error
 
     def save(
         self, module: nn.Module, optimizer: Optimizer, arrays: Mapping[str, np.ndarray]
@@ -269,7 +292,7 @@ class Checkpoint:
         """
         if self._path is None:
             return
-        content: dict[str, np.ndarray] = {"settings": np.array(self._settings)}
+        content = {f"condition/{name}": np.array(text) for name, text in self._conditions.items()}
         for name, tensor in module.state_dict().items():
             content[f"module/{name}"] = tensor.cpu().numpy()
         for number, entries in optimizer.state_dict()["state"].items():
@@ -282,6 +305,24 @@ class Checkpoint:
         """Delete the state, once its outcome is saved elsewhere."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def _put(
+    parts: Mapping[str, Mapping[str, np.ndarray]], module: nn.Module, optimizer: Optimizer
+) -> None:
+    """Put what a file holds into a module and its optimizer."""
+    for array in (*parts["module"].values(), *parts["optimizer"].values()):
+        if not np.isfinite(array).all():
+            raise ValueError("it holds numbers that are not finite")
+    module.load_state_dict({name: torch.tensor(a) for name, a in parts["module"].items()})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, array in parts["optimizer"].items():
+        number, _, entry = name.partition("/")
+        state.setdefault(int(number), {})[entry] = torch.tensor(array)
+    groups = optimizer.state_dict()["param_groups"]
+    if state and sorted(state) != sorted(i for group in groups for i in group["params"]):
+        raise ValueError("it lacks the optimizer's state of some parameters")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 @torch.no_grad()

@@ -144,7 +144,7 @@ class ResultStore:
             Names the settings that differ.
         """
         saved, own = (
-            {**{name: str(value) for name, value in settings.items()}, "code": str(version)}
+            {**{name: _in_words(value) for name, value in settings.items()}, "code": str(version)}
             for settings, version in ((config, code), (self.config, self.code))
         )
         if text := differences(saved, own):
@@ -295,6 +295,10 @@ def code_digest(module: str) -> str:
         sources[name] = ast.dump(tree)
     content = json.dumps(sorted(sources.items()))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _in_words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
