@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--renew", metavar="EXPERIMENT", help="make its last full run the record")
     options = parser.parse_args(arguments)
     try:
-        if options.renew:
+        if options.renew is not None:
             lines = [f"renewed {renew(options.renew)}"]
         else:
             lines = compare_with_records(RECORD_PROFILE)

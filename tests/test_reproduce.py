@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from biglearn_core import reproduce
 from biglearn_core import run_lock as lock_module
 from biglearn_core.compare import compare, compare_with_records, renew
+from biglearn_core.compare import main as compare_main
 from biglearn_core.reproduce import profile_parameters
 from biglearn_core.run_lock import LockedError, run_lock
 from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
@@ -333,7 +334,7 @@ def test_a_summary_of_another_shape_is_named(tmp_path, content, place):
 
 
 @pytest.mark.parametrize("name", ["../gmm25", "./gmm25", "{root}/gmm25", "", "record/../gmm25"])
-def test_an_experiment_is_a_name_and_no_path(tmp_path, name):
+def test_an_experiment_is_a_name_and_no_path(tmp_path, name, capsys):
     folder = tmp_path / "results" / "gmm25" / "full"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_bytes((ROOT / "results/record/gmm25.json").read_bytes())
@@ -341,6 +342,8 @@ def test_an_experiment_is_a_name_and_no_path(tmp_path, name):
     with pytest.raises(ValueError, match=r"there is no full run of .*, only of \['gmm25'\]"):
         renew(name.format(root=root), root=root)
     assert not list(tmp_path.rglob("record"))
+    assert compare_main(["--renew", name]) == 1
+    assert "there is no full run of" in capsys.readouterr().err
 
 
 NUMBERS = st.floats(-1e100, 1e100) | st.integers(-(10**400), 10**400)
