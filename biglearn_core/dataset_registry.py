@@ -29,6 +29,10 @@ class Source:
         train = ((self.train_file, self.n_train),)
         return train if self.test_file is None else (*train, (self.test_file, self.n_test))
 
+    def max_bytes(self, n_rows: int) -> int:
+        """Bound on a file of so many rows: no class takes over 16 bytes, no pair over 32."""
+        return n_rows * (16 + 32 * self.n_features)
+
     @property
     def size(self) -> str:
         """The size in words."""

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from biglearn_core.dataset_files import COMPRESSIONS, read_csv, read_libsvm, read_table
+from biglearn_core.archives import COMPRESSIONS, MAX_BYTES
+from biglearn_core.dataset_files import read_csv, read_libsvm, read_table
 from biglearn_core.dataset_registry import (
     LIBSVM_PAGE,
     REGISTRY,
@@ -79,6 +80,7 @@ def load_dataset(
     split: bool = True,
     seed: int = 0,
     root: str | os.PathLike | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Dataset:
     """Load one of the nine registered sets, or a file of one's own.
 
@@ -86,8 +88,9 @@ def load_dataset(
     ----------
     name : str or path
         Connect-4, Covtype, Glass, Letter, Pendigits, Satimage, Seismic, Svmguide2 or Vehicle,
-        whatever the case and hyphens; or the path of a LIBSVM (plain, .bz2, .gz, .xz), CSV or .mat
-        file. CSV and .mat hold the class, an integer, in the first column.
+        whatever the case and hyphens; or the path of a LIBSVM, CSV (.csv, .tsv) or .mat file, plain
+        or compressed (.bz2, .gz, .xz). CSV and .mat hold the class, an integer, in the first
+        column.
     protocol : {"fair", "paper", "raw"}
         The parts are the official ones where the source has a test part, else 80/20 stratified
         by class and seed; they are the same in all three protocols.
@@ -105,6 +108,9 @@ def load_dataset(
     root : path, optional
         Folder searched before dataset/; the environment variable BIGLEARN_DATA where None.
         Files lie in it directly or in a folder named after the set.
+    max_bytes : int
+        Bound on the size of a file of one's own, decompressed, and of its dense matrix (8 bytes a
+        value): 4 GiB. A registered set has bounds of its own.
 
     Returns
     -------
@@ -116,14 +122,16 @@ def load_dataset(
         Where the set is absent; the message has the command and the address that get it.
     ValueError
         For an unknown name or protocol; for a file that is truncated or changed, has classes that
-        are not integers, or values that are not finite; for too few rows to split.
+        are not integers, or values that are missing or not finite, an index in the place of the
+        class or a first line that may be a header or not; for one beyond `max_bytes`; for too few
+        rows to split; for columns too wide to scale.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
     if isinstance(name, str) and not _looks_like_path(name):
         table = _registered_table(find_source(name), root)
     else:
-        table = _own_table(Path(name))
+        table = _own_table(Path(name), max_bytes)
 
     X, y = table.X, table.y
     if protocol == "paper" and table.name == "vehicle" and table.source != "own":
@@ -215,7 +223,7 @@ def download_dataset(
         target = folder / Path(file).name
         check = functools.partial(_check_download, source, target, n_rows, file)
         try:
-            download(f"{page}/{file}", target, check=check)
+            download(f"{page}/{file}", target, check=check, max_bytes=source.max_bytes(n_rows))
         except DownloadError as error:
             raise DownloadError(
                 f"{error}\nFetch the file by other means, a browser for instance, and put it into "
@@ -229,7 +237,8 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
     is_train = file == source.train_file
     # The training file shows its own width; a test file may lack the last columns.
     n_features = None if is_train else source.n_features
-    X, y = read_libsvm(path, n_features=n_features, zero_based=False)
+    bound = source.max_bytes(n_rows)
+    X, y = read_libsvm(path, n_features=n_features, zero_based=False, max_bytes=bound)
     _require_size(source, path, X, y, n_rows=n_rows, is_train=is_train)
     write_text(_sha256_file(target), f"{hash_file(path)}  {target.name}\n")
 
@@ -246,8 +255,8 @@ def _looks_like_path(name: str) -> bool:
     return os.sep in name or "/" in name or "." in name or Path(name).is_file()
 
 
-def _own_table(path: Path) -> _Table:
-    X, y = read_table(path.expanduser())
+def _own_table(path: Path, max_bytes: int) -> _Table:
+    X, y = read_table(path.expanduser(), max_bytes=max_bytes)
     return _Table(path.name.split(".")[0], X, y, None, f"the user's file {path.name}", "own")
 
 
@@ -277,15 +286,23 @@ def _find_csv(source: Source, roots: list[Path]) -> Path | None:
 
 
 def _read_committed(source: Source, path: Path) -> _Table:
-    record = json.loads((path.parent / "checksums.json").read_text(encoding="utf-8"))[source.name]
-    found = hash_file(path)
-    if found != record["sha256"]:
+    checksums = path.parent / "checksums.json"
+    try:
+        record = json.loads(checksums.read_text(encoding="utf-8"))[source.name]
+        expected, n_train, origin = (record[key] for key in ("sha256", "n_train", "origin"))
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{path} was changed or cut: its sha256 is {found}, expected {record['sha256']}; "
+            f"{checksums} does not describe {source.name}: {error!r}; restore it with "
+            f"`git checkout -- {checksums}`"
+        ) from error
+    found = hash_file(path)
+    if found != expected:
+        raise ValueError(
+            f"{path} was changed or cut: its sha256 is {found}, expected {expected}; "
             f"restore it with `git checkout -- {path}`, or rebuild it with dataset/build.py"
         )
     X, y = read_csv(path)
-    return _Table(source.name, X, y, record["n_train"], record["origin"], "uci")
+    return _Table(source.name, X, y, n_train, origin, "uci")
 
 
 def _find_file(source: Source, file: str, roots: list[Path]) -> Path | None:
@@ -311,7 +328,12 @@ def _read_downloaded(source: Source, paths: list[Path]) -> _Table:
     parts = []
     for path, (_, n_rows) in zip(paths, source.files, strict=True):
         _require_recorded_hash(path)
-        X, y = read_libsvm(path, n_features=source.n_features, zero_based=False)
+        X, y = read_libsvm(
+            path,
+            n_features=source.n_features,
+            zero_based=False,
+            max_bytes=source.max_bytes(n_rows),
+        )
         _require_size(source, path, X, y, n_rows=n_rows, is_train=not parts)
         parts.append((X, y))
     X, y = (
@@ -346,7 +368,7 @@ def _require_recorded_hash(path: Path) -> None:
     record = _sha256_file(path)
     if not record.is_file():
         return
-    expected = record.read_text(encoding="utf-8").split(maxsplit=1)[0]
+    expected = record.read_text(encoding="utf-8", errors="replace").partition("  ")[0].strip()
     found = hash_file(path)
     if found != expected:
         raise ValueError(

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import hashlib
+import math
 import os
 import shutil
 import struct
 import subprocess
 import sys
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from biglearn_core.archives import open_binary
 from biglearn_core.downloads import DownloadError, data_root, download, staging_folder
 
 __all__ = ["FashionMNIST", "load_fashion_mnist", "parse_idx"]
@@ -29,6 +29,7 @@ __all__ = ["FashionMNIST", "load_fashion_mnist", "parse_idx"]
 OWN_DATA = Path(__file__).resolve().parents[1] / "BL_vs_deepClustering" / "dataset"
 PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_SECONDS = 1800.0
 
 # md5 of the decompressed files: repacked .gz files differ in their headers, their data do not.
 MD5 = {
@@ -37,6 +38,8 @@ MD5 = {
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
+# The largest of the four, decompressed: a header, and 60000 images.
+MAX_BYTES = 16 + 60_000 * 28 * 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +73,9 @@ def load_fashion_mnist(
     ----------
     root : path, optional
         Folder that holds FashionMNIST/raw, as in torchvision; the environment variable
-        BIGLEARN_DATA where None, else BL_vs_deepClustering/dataset. The four files may be
-        decompressed or .gz. They are written decompressed.
+        BIGLEARN_DATA where None, else BL_vs_deepClustering/dataset. The four files are known by
+        their content: named train-images-idx3-ubyte or train-images.idx3-ubyte, with .gz or
+        without, each may be compressed or not. They are written decompressed.
     download : bool
         False raises an error instead of fetching what is absent.
 
@@ -128,7 +132,8 @@ def parse_idx(content: bytes, name: str = "IDX data") -> np.ndarray:
     Raises
     ------
     ValueError
-        Where the header is another one, or the length is not the one that the header states.
+        Where the header is another one, or the length is not the one that the header states, or
+        there are more axes or elements than an array can have.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or content[3] == 0:
         raise ValueError(
@@ -139,13 +144,16 @@ def parse_idx(content: bytes, name: str = "IDX data") -> np.ndarray:
     if len(content) < start:
         raise ValueError(f"{name} is truncated: its header is {len(content)} of {start} bytes")
     shape = struct.unpack(f">{content[3]}I", content[4:start])
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    expected = start + math.prod(shape)
     if len(content) != expected:
         raise ValueError(
             f"{name} is truncated or overlong: {len(content)} bytes, expected {expected} for the "
             f"shape {shape}; delete the file and fetch it again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: its shape is {shape}: {error}") from error
 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:
@@ -157,19 +165,16 @@ def _roots(root: str | os.PathLike | None) -> list[Path]:
 
 
 def _find(raw: Path, name: str) -> Path | None:
-    return next((p for p in (raw / name, raw / f"{name}.gz") if p.is_file()), None)
+    """Find one of the four files; many mirrors write a dot before idx."""
+    stems = (name, name.replace("-idx", ".idx"))
+    paths = (raw / f"{stem}{ending}" for stem in stems for ending in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _read_verified(path: Path, md5: str) -> bytes:
-    """Read a file, decompressed, and compare it with its md5."""
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} is truncated or damaged ({error}); delete it and run again"
-        ) from error
+    """Read a file, decompressed where its content is compressed, and compare it with its md5."""
+    with open_binary(path, max_bytes=MAX_BYTES) as stream:
+        content = stream.read()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise ValueError(
@@ -211,7 +216,8 @@ def _from_original(stage: Path, names: list[str]) -> None:
     for name in names:
         archive = stage / f"{name}.gz"
         check = functools.partial(_read_verified, md5=MD5[name])
-        download(f"{PAGE}/{name}.gz", archive, check=check, timeout=10.0)
+        url = f"{PAGE}/{name}.gz"
+        download(url, archive, check=check, timeout=10.0, max_bytes=MAX_BYTES)
         _install(archive, stage.parent, name)
 
 
@@ -233,14 +239,21 @@ def _from_debian(stage: Path, names: list[str]) -> None:
             ) from None
 
 
-def _run_with_progress(command: list[str], folder: Path) -> None:
-    """Run a command in `folder`, showing how many bytes have arrived in it."""
+def _run_with_progress(
+    command: list[str], folder: Path, *, total_time: float = DEBIAN_SECONDS
+) -> None:
+    """Run a command in `folder`, showing how many bytes have arrived in it, for a bounded time."""
+    deadline = time.monotonic() + total_time
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             with tqdm(unit="B", unit_scale=True, desc=command[0]) as bar:
                 while process.poll() is None:
+                    if time.monotonic() > deadline:
+                        raise DownloadError(
+                            f"{' '.join(command)} was not over after {total_time:g} s"
+                        )
                     time.sleep(0.1)
                     # A file may be renamed between being listed and being measured.
                     with contextlib.suppress(FileNotFoundError):

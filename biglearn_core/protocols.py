@@ -61,13 +61,28 @@ def min_max_scale(X: np.ndarray, *others: np.ndarray) -> None:
         Gives the minimum and maximum of every column; N ≥ 1.
     *others : ndarrays of shape (M, D), float64
         May leave [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Where a column is too wide for a double to hold its span or a scaled value.
     """
     low, high = X.min(axis=0), X.max(axis=0)
-    span = high - low
+    with np.errstate(over="ignore"):
+        span = high - low
     # A span within rounding of the values themselves is a constant that was computed, not a scale.
     constant = span <= 10 * np.finfo(np.float64).eps * np.maximum(np.abs(low), np.abs(high))
     span[constant] = 1.0
     for part in (X, *others):
-        part -= low
-        part /= span
+        with np.errstate(over="ignore", invalid="ignore"):
+            part -= low
+            part /= span
         part[:, constant] = 0.0
+        sound = np.isfinite(span) & np.isfinite(part).all(axis=0)
+        if not sound.all():
+            column = int(np.argmin(sound))
+            raise ValueError(
+                f"feature {column + 1} cannot be scaled to [0, 1]: it spans {low[column]} to "
+                f"{high[column]} in the training part, which doubles cannot hold together with "
+                'the other values; take protocol="raw" and scale it by yourself'
+            )

@@ -310,6 +310,19 @@ def test_changed_committed_file_is_refused(tmp_path):
         load_dataset("glass", root=tmp_path)
 
 
+@pytest.mark.parametrize("record", ["", "[", "[]", "{}", '{"glass": 1}', '{"glass": {}}', "\\xff"])
+def test_damaged_records_are_refused_by_name(tiny_set, tmp_path, record):
+    shutil.copy(REPOSITORY / "dataset/glass.csv", tmp_path)
+    (tmp_path / "checksums.json").write_bytes(record.encode().replace(b"\\xff", b"\xff"))
+    with pytest.raises(ValueError, match=r"checksums\.json does not describe glass: .*restore it"):
+        load_dataset("glass", root=tmp_path)
+    for name, content in tiny_set[2].items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "tiny.t.sha256").write_bytes(record.encode().replace(b"\\xff", b"\xff"))
+    with pytest.raises(ValueError, match=r"tiny\.t changed since it was downloaded"):
+        load_dataset("tiny", root=tmp_path)
+
+
 # --- readers
 
 
@@ -360,7 +373,6 @@ def test_csv_and_mat_round_trip(tmp_path, header):
         ("1,2,3\n1,2,inf\n", r"feature 2 of data row 2 is inf"),
         ("1,2,3\n1,,3\n", r"line 2: column 2 is '', not a number"),
         ("1,2,3\n1,2\n", r"number of columns changed.*rows equally long"),
-        ("1;2;3\n1;2;4\n", r"cells separated by commas"),
         ("1\n2\n", r"has 1 column; expected the class"),
         ("", r"holds no rows"),
         ("class,a\n", r"holds no rows"),
@@ -613,6 +625,30 @@ def test_wrong_content_leaves_nothing(tiny_set, tmp_path, server, quick_retries)
             download_dataset("tiny", root=tmp_path, page=address)
         assert f"put it into {tmp_path / 'tiny'}" in str(caught.value)
         assert not (tmp_path / "tiny").exists()
+
+
+def test_a_set_is_not_downloaded_beyond_the_size_it_can_have(
+    tiny_set, tmp_path, server, quick_retries
+):
+    handler, address = server
+    handler.contents = {"/sub/tiny.bz2": bytes(30 * (16 + 4 * 32) + 1)}
+    message = r"sends more than max_bytes = 4320 bytes\nFetch the file by other means"
+    with pytest.raises(DownloadError, match=message):
+        download_dataset("tiny", root=tmp_path, page=address)
+    assert handler.requests == {"/sub/tiny.bz2": 1}
+    handler.contents = {"/sub/tiny.bz2": bz2.compress(b"1 1:2\n" * 10_000)}
+    with pytest.raises(DownloadError, match=r"tiny\.bz2 holds more than max_bytes = 4320 bytes"):
+        download_dataset("tiny", root=tmp_path, page=address)
+    with pytest.raises(ValueError, match="is not fetched: give an address of http"):
+        download_dataset("tiny", root=tmp_path, page="file:///tmp")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_the_bound_of_every_set_leaves_room_for_its_longest_text():
+    number = repr(-1.7976931348623157e308)
+    for source in dataset_registry.REGISTRY.values():
+        row = " ".join(f"{j + 1}:{number}" for j in range(source.n_features))
+        assert source.max_bytes(7) >= 7 * len(f"-1 qid:123 {row}\r\n")
 
 
 def test_what_cannot_help_is_not_repeated(tmp_path, server):

@@ -1,7 +1,9 @@
 """Fashion-MNIST: the IDX format, where the files are found, and what is done where they are not."""
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import os
 import struct
 
@@ -73,6 +75,10 @@ def test_idx_round_trip(shape):
         (idx(np.arange(5))[:6], r"header is 6 of 8 bytes"),
         (idx(np.arange(5))[:-1], r"12 bytes, expected 13 for the shape \(5,\)"),
         (idx(np.arange(5)) + b"x", r"14 bytes, expected 13"),
+        # Shapes whose product is a multiple of 2**64, and is 0 in numpy's int64.
+        (bytes([0, 0, 8, 4]) + b"\0\1\0\0" * 4, r"20 bytes, expected 18446744073709551636"),
+        (bytes([0, 0, 8, 2]) + b"\x80\0\0\0" * 2, r"12 bytes, expected 4611686018427387916"),
+        (bytes([0, 0, 8, 99]) + b"\0\0\0\1" * 99 + b"x", r"no array: its shape is .*dimension"),
     ],
 )
 def test_bad_idx(content, message):
@@ -90,6 +96,52 @@ def test_what_is_there_is_used(small, tmp_path, monkeypatch, compress):
     monkeypatch.setenv("BIGLEARN_DATA", str(tmp_path / "empty"))
     os.replace(tmp_path / "root", tmp_path / "own")
     assert_is_small(load_fashion_mnist(download=False), arrays)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_the_content_counts_and_not_the_name(small, tmp_path, compress, ending, dotted):
+    arrays, contents = small
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in contents.items():
+        stem = name.replace("-idx", ".idx") if dotted else name
+        (raw / f"{stem}{ending}").write_bytes(compress(content))
+    assert_is_small(load_fashion_mnist(root=tmp_path, download=False), arrays)
+
+
+def test_a_dotted_name_is_verified_too(small, tmp_path):
+    raw = put(tmp_path, small[1])
+    os.replace(raw / "train-labels-idx1-ubyte", raw / "train-labels.idx1-ubyte")
+    (raw / "train-labels.idx1-ubyte").write_bytes(idx(np.array([3, 1, 4, 1, 5, 8])))
+    with pytest.raises(
+        ValueError, match=r"train-labels\.idx1-ubyte is truncated or changed: .* md5"
+    ):
+        load_fashion_mnist(root=tmp_path, download=False)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_what_exceeds_the_largest_file_is_not_unpacked(small, tmp_path, compress):
+    assert fashion_mnist.MAX_BYTES == 16 + 60000 * 784
+    raw = put(tmp_path, small[1])
+    (raw / "train-images-idx3-ubyte").write_bytes(compress(bytes(fashion_mnist.MAX_BYTES + 1)))
+    with pytest.raises(ValueError, match=r"images-idx3-ubyte holds more than max_bytes = 47040016"):
+        load_fashion_mnist(root=tmp_path)
+
+
+def test_the_download_is_bounded(small, tmp_path, monkeypatch):
+    asked = []
+
+    def transfer(url, partial, **bounds):
+        asked.append(bounds)
+        raise downloads.urllib.error.URLError("no network")
+
+    monkeypatch.setattr(downloads, "_transfer", transfer)
+    monkeypatch.setattr(fashion_mnist.shutil, "which", lambda name: None)
+    with pytest.raises(DownloadError):
+        load_fashion_mnist(root=tmp_path)
+    assert asked == [{"timeout": 10.0, "total_time": 1800.0, "max_bytes": 47040016}]
 
 
 def test_absent_files_are_named(small, tmp_path):
@@ -119,7 +171,7 @@ def offline(monkeypatch):
     """Let the original's address fail as it does without a network, at once."""
     asked = []
 
-    def transfer(url, partial, *, timeout):
+    def transfer(url, partial, **bounds):
         asked.append(url)
         raise downloads.urllib.error.URLError("no network")
 
@@ -132,7 +184,7 @@ def test_original_address_comes_first(small, tmp_path, monkeypatch):
     raw = put(tmp_path, {"train-labels-idx1-ubyte": contents["train-labels-idx1-ubyte"]})
     asked = []
 
-    def transfer(url, partial, *, timeout):
+    def transfer(url, partial, **bounds):
         asked.append(url)
         name = url.rsplit("/", 1)[1].removesuffix(".gz")
         partial.write_bytes(gzip.compress(contents[name]))
@@ -180,7 +232,7 @@ def test_no_source_names_every_cause(small, tmp_path, monkeypatch, offline):
 
 
 def test_wrong_downloads_are_not_installed(small, tmp_path, monkeypatch):
-    def transfer(url, partial, *, timeout):
+    def transfer(url, partial, **bounds):
         partial.write_bytes(gzip.compress(b"something else"))
 
     monkeypatch.setattr(downloads, "_transfer", transfer)
@@ -194,6 +246,14 @@ def test_wrong_downloads_are_not_installed(small, tmp_path, monkeypatch):
 def test_a_failing_command_is_reported(tmp_path):
     with pytest.raises(DownloadError, match=r"sh -c .* failed: no such package"):
         fashion_mnist._run_with_progress(["sh", "-c", "echo no such package >&2; exit 3"], tmp_path)
+
+
+def test_a_command_that_hangs_is_ended(tmp_path):
+    command = ["sh", "-c", "echo $$ > pid; exec sleep 1000"]
+    with pytest.raises(DownloadError, match=r"sleep 1000 was not over after 0\.2 s"):
+        fashion_mnist._run_with_progress(command, tmp_path, total_time=0.2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_the_real_data():
