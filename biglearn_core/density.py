@@ -9,15 +9,16 @@ Two forms of the same law, both feature-major (points along the last axis):
 - `WhitenedDensity` subtracts each mean first and whitens by the inverse Cholesky factor. It is
   accurate for every input and the fastest in many dimensions.
 
-`choose_density` takes the first where it is both accurate and cheaper.
+`choose_density` takes the first where it is both accurate and cheaper on all points of a fit;
+`dense_forms` tells how far from the centre each of them is accurate.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,16 +27,20 @@ from biglearn_core.linalg import cholesky, inverse_triangular, largest_eigenvalu
 from biglearn_core.points import Chunk, Points, n_quadratic_features
 
 __all__ = [
+    "LOG_2PI",
+    "TOLERANCE",
     "Density",
+    "Form",
+    "Law",
     "Moments",
     "choose_density",
-    "component_log_prob",
+    "dense_forms",
     "exponentiate",
     "mean_log_prob",
 ]
 
-# Accepted rounding error of a quadratic log-density, in nats.
-_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+# Accepted rounding error of an expanded quadratic form, in nats.
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 # From this many features per component on, writing the features out costs more than the product
 # that they save (benchmarks/em_step.py).
@@ -45,7 +50,7 @@ _FEATURES_PER_COMPONENT = 30
 # whose arithmetic is many times slower.
 _LEAST_LOG_SHARE = {torch.float32: -60.0, torch.float64: -500.0}
 
-_LOG_2PI = math.log(2 * math.pi)
+LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class _Law:
+class Law:
     """What every form of the density is made of, in float64.
 
     Parameters
@@ -81,14 +86,64 @@ class _Law:
     log_constants : Tensor of shape (K,)
         log π_k − log √det(2π C_k).
     means : Tensor of shape (K, d)
-        About the centre of the points.
+        About `centre`.
     factors : Tensor of shape (K, d, d)
         Lower Cholesky factors of the covariances.
+    centre : Tensor of shape (d,)
+        Origin of the points, in their dtype.
     """
 
     log_constants: Tensor
     means: Tensor
     factors: Tensor
+    centre: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor, means: Tensor, covariances: Tensor, centre: Tensor) -> Law:
+        """Factor the covariances.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, d)
+            In the coordinates of the data, not centred.
+        covariances : Tensor of shape (K, d, d)
+        centre : Tensor of shape (d,)
+
+        Returns
+        -------
+        law : Law
+
+        Raises
+        ------
+        ValueError
+            When a covariance is not positive definite.
+        """
+        d = means.shape[1]
+        factors = cholesky(covariances)
+        log_determinants = factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        log_constants = weights.double().log().sub_(log_determinants).sub_(0.5 * d * LOG_2PI)
+        return cls(log_constants, means.double() - centre, factors, centre)
+
+    @cached_property
+    def whitening(self) -> Tensor:
+        """Inverse Cholesky factors, shape (K, d, d)."""
+        return inverse_triangular(self.factors)
+
+    @cached_property
+    def precisions(self) -> Tensor:
+        """Inverse covariances, shape (K, d, d)."""
+        return torch.bmm(self.whitening.mT, self.whitening)
+
+    @cached_property
+    def linear(self) -> Tensor:
+        """Precisions times means, shape (K, d)."""
+        return torch.bmm(self.precisions, self.means.unsqueeze(2)).squeeze(2)
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Quadratic forms of the means, shape (K,)."""
+        return (self.linear * self.means).sum(dim=1)
 
 
 class QuadraticDensity:
@@ -96,32 +151,38 @@ class QuadraticDensity:
 
     Parameters
     ----------
-    coefficients : Tensor of shape (K, F)
-        In the dtype of the matrix products.
-    origins : Tensor of shape (d,)
-        Centre of the points, about which moments are taken.
+    law : Law
+    dtype : torch.dtype
+        Of the features and of the matrix products.
     """
 
-    def __init__(self, coefficients: Tensor, origins: Tensor) -> None:
-        self._coefficients = coefficients
-        self._unpacked = _triangle(origins.shape[0], origins.device).unpacked
-        self.origins = origins
+    def __init__(self, law: Law, dtype: torch.dtype) -> None:
+        triangle = _triangle(law.means.shape[1], law.means.device)
+        constants = torch.sub(law.log_constants, law.offsets, alpha=0.5)
+        quadratic = law.precisions.flatten(1).index_select(1, triangle.packed)
+        quadratic = quadratic.mul_(triangle.coefficients)
+        coefficients = torch.cat([constants[:, None], law.linear, quadratic], dim=1)
+        self._coefficients = coefficients.to(dtype)
+        self._unpacked = triangle.unpacked
+        self.origins = law.centre
         K, F = coefficients.shape
-        self.bytes_per_point = (2 * K + F) * coefficients.dtype.itemsize
+        self.bytes_per_point = (2 * K + F) * dtype.itemsize
 
-    @classmethod
-    def of(cls, law: _Law, points: Points) -> QuadraticDensity | None:
-        """Expand the quadratic forms, unless that would lose accuracy.
+    @staticmethod
+    def reaches(law: Law, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
+        """How far from the centre the form is accurate.
 
         Parameters
         ----------
-        law : _Law
-        points : Points
+        law : Law
+        dtype : torch.dtype
+            Of the points.
 
         Returns
         -------
-        density : QuadraticDensity or None
-            None where even float64 products would be off by more than a millionth of a nat.
+        reaches : list of (float, torch.dtype)
+            Radius within which products in that dtype are; in the dtype of the points, and in
+            float64.
 
         Notes
         -----
@@ -129,24 +190,31 @@ class QuadraticDensity:
         size times eps. float32 data for which this exceeds a thousandth of a nat are taken through
         float64 features.
         """
-        triangle = _triangle(law.means.shape[1], law.means.device)
-        inverse = inverse_triangular(law.factors)
-        precisions = torch.bmm(inverse.mT, inverse)
-        linear = torch.bmm(precisions, law.means.unsqueeze(2)).squeeze(2)
-        offsets = (linear * law.means).sum(dim=1)
-        spread = largest_eigenvalue_bound(precisions).mul_(points.radius**2)
-        magnitude = spread.add_(offsets).max().item()
-        for dtype in (points.Z.dtype, torch.float64):
-            if magnitude * torch.finfo(dtype).eps <= _TOLERANCE[dtype]:
-                break
-        else:
-            return None
-        constants = torch.sub(law.log_constants, offsets, alpha=0.5)
-        quadratic = (
-            precisions.flatten(1).index_select(1, triangle.packed).mul_(triangle.coefficients)
-        )
-        coefficients = torch.cat([constants[:, None], linear, quadratic], dim=1)
-        return cls(coefficients.to(dtype), points.centre)
+        largest = largest_eigenvalue_bound(law.precisions)
+        found = []
+        for products in dict.fromkeys((dtype, torch.float64)):
+            room = TOLERANCE[products] / torch.finfo(products).eps - law.offsets
+            found.append((_root(room.div_(largest).min().item()), products))
+        return found
+
+    @classmethod
+    def of(cls, law: Law, points: Points) -> QuadraticDensity | None:
+        """Expand the quadratic forms, unless that would lose accuracy.
+
+        Parameters
+        ----------
+        law : Law
+        points : Points
+
+        Returns
+        -------
+        density : QuadraticDensity or None
+            None where even float64 products would be off by more than a millionth of a nat.
+        """
+        for reach, dtype in cls.reaches(law, points.Z.dtype):
+            if points.radius <= reach:
+                return cls(law, dtype)
+        return None
 
     def features(self, chunk: Chunk) -> Tensor:
         """Features of the chunk, shape (F, n)."""
@@ -169,17 +237,17 @@ class WhitenedDensity:
 
     Parameters
     ----------
-    law : _Law
-    points : Points
+    law : Law
+    dtype : torch.dtype
+        Of the points.
     """
 
-    def __init__(self, law: _Law, points: Points) -> None:
-        dtype = points.Z.dtype
+    def __init__(self, law: Law, dtype: torch.dtype) -> None:
         K, d = law.means.shape
-        self._whitening = inverse_triangular(law.factors).to(dtype)
+        self._whitening = law.whitening.to(dtype)
         self._log_constants = law.log_constants.to(dtype)[:, None]
         self._means = law.means.to(dtype)
-        self.origins = self._means + points.centre
+        self.origins = self._means + law.centre
         # Twice what is held: passes over the residuals gain from a chunk that fits a smaller cache.
         self.bytes_per_point = 2 * (3 * K * d + 2 * K) * dtype.itemsize
 
@@ -221,51 +289,54 @@ def choose_density(points: Points, weights: Tensor, means: Tensor, covariances: 
     ValueError
         When a covariance is not positive definite.
     """
-    K, d = means.shape
-    factors = cholesky(covariances)
-    log_determinants = factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-    log_constants = weights.double().log().sub_(log_determinants).sub_(0.5 * d * _LOG_2PI)
-    law = _Law(log_constants, means.double() - points.centre, factors)
-    if n_quadratic_features(d) <= _FEATURES_PER_COMPONENT * K:
-        density = QuadraticDensity.of(law, points)
-        if density is not None:
-            return density
-    return WhitenedDensity(law, points)
+    law = Law.of(weights, means, covariances, points.centre)
+    density = QuadraticDensity.of(law, points) if _quadratic_pays(*means.shape) else None
+    return WhitenedDensity(law, points.Z.dtype) if density is None else density
 
 
-def component_log_prob(
-    X: Tensor,
-    weights: Tensor,
-    means: Tensor,
-    covariances: Tensor,
-    *,
-    chunk_size: int | None = None,
-) -> Tensor:
-    """Log π_k N(x_n | μ_k, Σ_k) of every point and component.
+class Form(NamedTuple):
+    """A form of the density, and how far from the centre it may be used.
 
     Parameters
     ----------
-    X : Tensor of shape (N, D)
-    weights : Tensor of shape (K,)
-    means : Tensor of shape (K, D)
-    covariances : Tensor of shape (K, D, D)
-    chunk_size : int, optional
-        Points evaluated at once; picked from a memory bound when not given.
+    reach : float
+        Radius about the centre within which the form is accurate.
+    density : object
+        With `features` of a chunk, `log_prob` of features, and `bytes_per_point`.
+    """
+
+    reach: float
+    density: Any
+
+
+def dense_forms(law: Law, dtype: torch.dtype) -> list[Form]:
+    """List the forms in which points at any distance can be evaluated, cheapest first.
+
+    Parameters
+    ----------
+    law : Law
+    dtype : torch.dtype
+        Of the points.
 
     Returns
     -------
-    log_prob : Tensor of shape (K, N)
-        In nats, in the dtype of `X`.
+    forms : list of Form
+        The reach of the last is infinite.
     """
-    if X.shape[0] == 0:
-        return X.new_empty(weights.shape[0], 0)
-    points = Points.of(X, chunk_size=chunk_size)
-    density = choose_density(points, weights, means, covariances)
-    parts = [
-        density.log_prob(density.features(chunk))
-        for chunk in points.chunks(density.bytes_per_point)
-    ]
-    return torch.cat(parts, dim=1).to(X.dtype)
+    forms = []
+    if _quadratic_pays(*law.means.shape):
+        reaches = QuadraticDensity.reaches(law, dtype)
+        forms = [Form(reach, QuadraticDensity(law, products)) for reach, products in reaches]
+    return [*forms, Form(math.inf, WhitenedDensity(law, dtype))]
+
+
+def _quadratic_pays(n_components: int, d: int) -> bool:
+    return n_quadratic_features(d) <= _FEATURES_PER_COMPONENT * n_components
+
+
+def _root(x: float) -> float:
+    """Square root, and −1 (no radius at all) of what is negative."""
+    return math.sqrt(x) if x >= 0 else -1.0
 
 
 def mean_log_prob(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> float:

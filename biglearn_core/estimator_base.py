@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,19 +18,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from biglearn_core.evaluation import Evaluation
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import cholesky
 from biglearn_core.missing import (
     conditional_mean,
     conditional_sample,
-    incomplete_component_log_prob,
+    evaluate_incomplete,
 )
 from biglearn_core.scaling import UnitScale
+from biglearn_core.tables import with_nan
 
 __all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
 
 # Weights below this share of the data belong to empty components.
 _LEAST_WEIGHT = 1e-5
+
+_FOUND_BY_FIT = ("mixture_", "weights_", "means_", "covariances_", "precisions_")
 
 
 def validate_rows(
@@ -49,12 +54,14 @@ def validate_rows(
     Returns
     -------
     X : float32 or float64 ndarray of shape (N, D)
+        NaN where a value is missing, however the table writes it.
 
     Raises
     ------
     TypeError, ValueError
         As scikit-learn.
     """
+    X = with_nan(X)
     try:
         X = validate_data(
             estimator,
@@ -99,6 +106,11 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
     ValueError
         When weights are of another length, not finite, negative or all zero.
     """
+    if np.ma.is_masked(sample_weight):
+        raise ValueError(
+            f"sample_weight has {np.ma.count_masked(sample_weight)} masked entries; give every row "
+            "a weight, zero to leave it out"
+        )
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, allow_all_zero_weights=True)
     if (weights < 0).any():
         raise ValueError(
@@ -144,7 +156,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             When `X` has another number of features than the data of `fit`, or values that are not
             allowed.
         """
-        return self._component_log_prob(X).argmax(axis=1)
+        return self._evaluate(X)[0].labels().numpy()
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Posterior probability of every component.
@@ -156,9 +168,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Returns
         -------
         responsibilities : ndarray of shape (N, K)
-            Rows sum to one.
+            Rows sum to one, however far out a row lies.
         """
-        return torch.from_numpy(self._component_log_prob(X)).softmax(dim=1).numpy()
+        evaluation, X = self._evaluate(X)
+        return evaluation.responsibilities().T.numpy().astype(X.dtype)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log density of every row; of its observed features where some are missing.
@@ -170,9 +183,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Returns
         -------
         log_density : ndarray of shape (N,)
-            In nats, with respect to the units of the data.
+            In nats, with respect to the units of the data; −inf where it is below the least number
+            of the dtype.
         """
-        return torch.from_numpy(self._component_log_prob(X)).logsumexp(dim=1).numpy()
+        evaluation, X = self._evaluate(X)
+        log_density = evaluation.log_prob().numpy() - self._scale.log_volume(X)
+        with np.errstate(over="ignore"):
+            return log_density.astype(X.dtype)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean log density.
@@ -192,8 +209,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         log_density = self.score_samples(X).astype(np.float64)
         if sample_weight is None:
             return float(log_density.mean())
-        weights = validate_weights(sample_weight, log_density[:, None])
-        return float(weights @ log_density / weights.sum())
+        return _weighted(log_density, sample_weight).mean
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -212,35 +228,39 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         X, z = self.mixture_.sample(n_samples, self._generator())
         return X.numpy(), z.numpy()
 
-    def aic(self, X: ArrayLike) -> float:
+    def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Akaike information criterion; smaller is better.
 
         Parameters
         ----------
         X : array-like of shape (N, D)
+        sample_weight : array-like of shape (N,), optional
+            Copies of every row.
 
         Returns
         -------
         aic : float
             In nats.
         """
-        log_density = self.score_samples(X).astype(np.float64)
-        return float(-2 * log_density.sum() + 2 * self.mixture_.n_parameters)
+        fit = _weighted(self.score_samples(X).astype(np.float64), sample_weight)
+        return float(-2 * fit.mean * fit.total + 2 * self.mixture_.n_parameters)
 
-    def bic(self, X: ArrayLike) -> float:
+    def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion; smaller is better.
 
         Parameters
         ----------
         X : array-like of shape (N, D)
+        sample_weight : array-like of shape (N,), optional
+            Copies of every row: their sum counts as the number of rows.
 
         Returns
         -------
         bic : float
             In nats.
         """
-        log_density = self.score_samples(X).astype(np.float64)
-        return float(-2 * log_density.sum() + self.mixture_.n_parameters * np.log(len(log_density)))
+        fit = _weighted(self.score_samples(X).astype(np.float64), sample_weight)
+        return float(-2 * fit.mean * fit.total + self.mixture_.n_parameters * np.log(fit.total))
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -291,29 +311,75 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return self._fill(X, lambda Z, model: conditional_sample(Z, model, generator=generator))
 
     @property
-    def precisions_(self) -> np.ndarray:
-        """Inverses of the covariances, shape (K, D, D)."""
+    def mixture_(self) -> GMM:
+        """The law that was found."""
         check_is_fitted(self)
-        return _inverse(self.mixture_.covariances)
+        return self._mixture
+
+    @property
+    def weights_(self) -> np.ndarray:
+        """Mixing proportions, shape (K,); read-only."""
+        return _read_only(self.mixture_.weights)
+
+    @property
+    def means_(self) -> np.ndarray:
+        """Means, shape (K, D); read-only."""
+        return _read_only(self.mixture_.means)
+
+    @property
+    def covariances_(self) -> np.ndarray:
+        """Covariances, shape (K, D, D); read-only."""
+        return _read_only(self.mixture_.covariances)
+
+    @property
+    def precisions_(self) -> np.ndarray:
+        """Inverses of the covariances, shape (K, D, D); read-only."""
+        covariances = self.mixture_.covariances
+        return _read_only(torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FOUND_BY_FIT:
+            raise AttributeError(
+                f"{name} is what fit has found, and predictions follow from it: it cannot be set. "
+                "Build GMM(weights, means, covariances) to ask another mixture, or pass that as "
+                "JointEM(init=...) to go on from it"
+            )
+        super().__setattr__(name, value)
 
     def _fill(self, X: ArrayLike, rule: Callable[[Tensor, GMM], Tensor]) -> np.ndarray:
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=True, reset=False)
         Z = torch.from_numpy(self._scale.apply(X))
-        filled = self._scale.undo(rule(Z, self._unit_mixture.to(dtype=Z.dtype)).numpy())
-        return np.where(np.isnan(X), filled, X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            filled = self._scale.undo(rule(Z, self._unit_mixture).numpy())
+            filled = np.where(np.isnan(X), filled.astype(X.dtype), X)
+        bad = ~np.isfinite(filled).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"the values to fill in leave {X.dtype} in {bad.sum()} rows, row {bad.argmax()} "
+                "the first: their observed values lie too far out; drop them"
+            )
+        return filled
 
-    def _component_log_prob(self, X: ArrayLike) -> np.ndarray:
-        """Log π_k p(x | k) of every row, shape (N, K)."""
+    def _evaluate(self, X: ArrayLike) -> tuple[Evaluation, np.ndarray]:
+        """Components at every row, in float64 at unit scale; and the validated rows."""
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=False)
         Z = torch.from_numpy(self._scale.apply(X))
-        model = self._unit_mixture.to(dtype=Z.dtype)
         if np.isnan(X).any():
-            log_prob = incomplete_component_log_prob(Z, model)
-        else:
-            log_prob = model.component_log_prob(Z)
-        return (log_prob.numpy() - self._scale.log_volume(X)[:, None]).astype(X.dtype)
+            return evaluate_incomplete(Z, self._unit_mixture), X
+        return self._unit_mixture.evaluate(Z), X
+
+    @contextmanager
+    def _kept_on_error(self) -> Iterator[None]:
+        """Leave the estimator as it was where a fit is refused."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _allow_nan(self) -> bool:
         return False
@@ -336,6 +402,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Validate what `fit` is given."""
+        for name in ("n_components", "max_iter", "n_init"):
+            if isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be an int, got {getattr(self, name)}")
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=True)
         if sample_weight is not None:
             sample_weight = validate_weights(sample_weight, X)
@@ -367,11 +436,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
         self._scale = scale
-        self._unit_mixture = model.to(device="cpu")
-        self.mixture_ = scale.undo_mixture(self._unit_mixture)
-        self.weights_ = self.mixture_.weights.numpy()
-        self.means_ = self.mixture_.means.numpy()
-        self.covariances_ = self.mixture_.covariances.numpy()
+        model = model.to(device="cpu")
+        self._mixture = scale.undo_mixture(model)
+        self._unit_mixture = model.to(dtype=torch.float64)
+        self.covariance_floor_ = covariance_floor
         self.lower_bound_ = log_likelihood - log_volume
         self.n_iter_ = n_iter
         self.converged_ = converged
@@ -379,11 +447,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         least = torch.linalg.eigvalsh(self._unit_mixture.covariances.double()).amin(dim=1)
         floored = (least <= 1.001 * covariance_floor).nonzero().squeeze(1).tolist()
         if floored:
+            shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
             warnings.warn(
-                f"components {floored} sit on the covariance floor ({covariance_floor:g}): their "
-                "likelihood says more about the floor than about the data. Use fewer components, "
-                "drop constant or redundant features, or raise covariance_floor; lower it if so "
-                "fine a structure is real",
+                f"components {floored} (shares of the data: {shares}) sit on the covariance floor "
+                f"({covariance_floor:g}): their likelihood says more about the floor than about "
+                "the data. For small ones drop rows far out and equal rows, or use fewer "
+                "components; for large ones drop constant or redundant features. Where so fine a "
+                "structure is real, lower covariance_floor",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -396,5 +466,24 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             )
 
 
-def _inverse(covariances: Tensor) -> np.ndarray:
-    return torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype).numpy()
+def _read_only(parameter: Tensor) -> np.ndarray:
+    """Copy, so that neither can be changed through the other, and locked, so that none seems to."""
+    array = parameter.numpy().copy()
+    array.flags.writeable = False
+    return array
+
+
+class _Weighted(NamedTuple):
+    mean: float
+    total: float
+
+
+def _weighted(log_density: np.ndarray, sample_weight: ArrayLike | None) -> _Weighted:
+    """Mean of the log-densities, and the number of rows that the weights stand for."""
+    if sample_weight is None:
+        return _Weighted(float(log_density.mean()), float(len(log_density)))
+    weights = validate_weights(sample_weight, log_density[:, None])
+    exponent = np.frexp(weights.max())[1]
+    scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
+    total = scaled.sum()
+    return _Weighted(float(scaled @ log_density / total), float(np.ldexp(total, exponent)))

@@ -21,19 +21,18 @@ from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.incomplete_search import search_incomplete
 from biglearn_core.init import (
+    drawn_in,
     kmeans_plusplus_start,
     kmeans_start,
     paper_start,
     random_points_start,
 )
 from biglearn_core.points import Points
+from biglearn_core.resolution import default_floor
 from biglearn_core.scaling import UnitData, UnitScale, to_unit_scale
 from biglearn_core.search import SearchConfig, search_mixture
 
 __all__ = ["BigLearnEM", "JointEM"]
-
-# A hundredth of a feature's standard deviation, squared.
-_DEFAULT_FLOOR = 1e-4
 
 # Settings of the paper's simulation.
 _PAPER_FLOOR = 1e-5
@@ -54,8 +53,9 @@ class JointEM(MixtureEstimator):
         "paper" is the published baseline: data as they are, start N(0, I), 500 iterations, floor
         1e-5 (Cong and Li, AAAI 2024, simulation).
     covariance_floor : float, optional
-        Least eigenvalue of every covariance. Default 1e-4, in units of the variance of the
-        features; the paper's 1e-5 is in units of the data.
+        Least eigenvalue of every covariance, in units of the squared scale of the features. When
+        not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
+        and far apart that this would blur them; the paper's 1e-5 is in units of the data.
     max_iter : int, optional
         EM steps at most; 500 when not given.
     tol : float, default 1e-5
@@ -75,6 +75,8 @@ class JointEM(MixtureEstimator):
     covariances_, precisions_ : ndarray of shape (K, D, D)
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
+    covariance_floor_ : float
+        Least eigenvalue used, in the same units as `covariance_floor`.
     lower_bound_ : float
         Mean log-likelihood of the data of `fit`, in nats.
     converged_ : bool
@@ -147,7 +149,8 @@ class JointEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, there are fewer
             rows than components, or a parameter is out of range.
         """
-        self._fit(*self._prepare(X, sample_weight))
+        with self._kept_on_error():
+            self._fit(*self._prepare(X, sample_weight))
         return self
 
     def _fit(self, X: np.ndarray, sample_weight: np.ndarray | None) -> None:
@@ -156,7 +159,7 @@ class JointEM(MixtureEstimator):
             data, floor = _raw(X, sample_weight), self.covariance_floor or _PAPER_FLOOR
         else:
             data = to_unit_scale(X, sample_weight=sample_weight, least_rows=self.n_components)
-            floor = self.covariance_floor or _DEFAULT_FLOOR
+            floor = self.covariance_floor or default_floor(data.Z, self.n_components)
         Z, weights = _to_torch(data, self._torch_device())
         n_iter = self.max_iter or _PAPER_ITERATIONS["joint"]
         best, highest = None, -np.inf
@@ -193,9 +196,15 @@ class JointEM(MixtureEstimator):
         if self.preset == "paper":
             return _draw_paper_start(Z, K, seed)
         if isinstance(self.init, GMM):
+            if (self.init.n_components, self.init.n_features) != (K, Z.shape[1]):
+                raise ValueError(
+                    f"init has {self.init.n_components} components over {self.init.n_features} "
+                    f"features, but n_components={K} and X has {Z.shape[1]} features"
+                )
             return scale.apply_mixture(self.init).to(device=Z.device, dtype=Z.dtype)
         if self.init == "kmeans":
-            return kmeans_start(Z, K, seed=seed, sample_weight=weights)
+            positions = drawn_in(Z)
+            return kmeans_start(Z, K, seed=seed, sample_weight=weights, positions=positions)
         if self.init == "k-means++":
             return kmeans_plusplus_start(Z, K, seed=seed, sample_weight=weights)
         return random_points_start(Z, K, seed=seed)
@@ -217,8 +226,9 @@ class BigLearnEM(MixtureEstimator):
         steps with 40 % joint, 10 % marginal and 50 % transformed marginal tasks, floor 1e-5 and
         weight smoothing 1/√K (Cong and Li, AAAI 2024, simulation), with no test of convergence.
     covariance_floor : float, optional
-        Least eigenvalue of every covariance. Default 1e-4, in units of the variance of the
-        features (a hundredth of a standard deviation); the paper's are in units of the data.
+        Least eigenvalue of every covariance, in units of the squared scale of the features. When
+        not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
+        and far apart that this would blur them; the paper's are in units of the data.
     weight_smoothing : float, optional
         α of the paper's weight update, 1/√K when not given; preset="paper" alone, since it draws
         unequal weights to uniform.
@@ -243,6 +253,8 @@ class BigLearnEM(MixtureEstimator):
     covariances_, precisions_ : ndarray of shape (K, D, D)
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
+    covariance_floor_ : float
+        Least eigenvalue used, in the same units as `covariance_floor`.
     lower_bound_ : float
         Mean log-likelihood of the data of `fit`, of their observed part where some are missing;
         in nats.
@@ -259,10 +271,12 @@ class BigLearnEM(MixtureEstimator):
     Notes
     -----
     Why the defaults are not the paper's: its start and floor are blind to the scale of the data,
-    and its schedule keeps what a task leaves behind. Features are standardised here, so that
-    multiplying, shifting or permuting them gives the same clusters, and every move must raise the
-    joint likelihood of the data, so that the model is never below its own start. Everything is
-    mapped back to the units of the data.
+    and its schedule keeps what a task leaves behind. Features are standardised here, by a scale
+    that a few rows do not set, so that multiplying, shifting or permuting them gives the same
+    clusters, and every move must raise the joint likelihood of the data, so that the model is never
+    below its own start. Everything is mapped back to the units of the data.
+
+    What is missing may be written as NaN, None, pandas.NA or the mask of a masked array.
 
     References
     ----------
@@ -315,8 +329,8 @@ class BigLearnEM(MixtureEstimator):
         Parameters
         ----------
         X : array-like of shape (N, D)
-            float32 and float64 are kept, everything else becomes float64. NaN marks a missing
-            entry (missing at random), except with preset="paper".
+            float32 and float64 are kept, everything else becomes float64. NaN, None, pandas.NA or
+            a mask stand for a missing entry (missing at random), except with preset="paper".
         y : ignored
         sample_weight : array-like of shape (N,), optional
             Non-negative; an integer weight acts as so many copies of the row.
@@ -331,17 +345,18 @@ class BigLearnEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, a feature has no
             value, there are fewer rows than components, or a parameter is out of range.
         """
-        X, sample_weight = self._prepare(X, sample_weight)
-        if self.preset == "paper":
-            self._fit_paper(X, sample_weight)
-        else:
-            self._fit_default(X, sample_weight)
+        with self._kept_on_error():
+            X, sample_weight = self._prepare(X, sample_weight)
+            if self.preset == "paper":
+                self._fit_paper(X, sample_weight)
+            else:
+                self._fit_default(X, sample_weight)
         return self
 
     def _fit_default(self, X: np.ndarray, sample_weight: np.ndarray | None) -> None:
         data = to_unit_scale(X, sample_weight=sample_weight, least_rows=self.n_components)
         Z, weights = _to_torch(data, self._torch_device())
-        floor = self.covariance_floor or _DEFAULT_FLOOR
+        floor = self.covariance_floor or default_floor(data.Z, self.n_components)
         config = SearchConfig(n_init=self.n_init, tol=self.tol, max_iter=self.max_iter or 500)
         search = search_incomplete if np.isnan(data.Z).any() else search_mixture
         with tqdm(disable=not self.verbose, unit="step") as bar:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.density import component_log_prob
+from biglearn_core.evaluation import Evaluation, differentiable_log_prob, evaluate
 from biglearn_core.linalg import cholesky, symmetrize
-from biglearn_core.lowrank import LowRankCovariances, low_rank_log_prob
+from biglearn_core.lowrank import LowRankCovariances
 from biglearn_core.persistence import load_arrays, save_arrays
 
 __all__ = ["GMM"]
@@ -26,7 +28,7 @@ class GMM:
 
     Parameters
     ----------
-    weights : Tensor of shape (K,)
+    weights : float32 or float64 Tensor of shape (K,)
         Mixing proportions π; non-negative, summing to one.
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
@@ -35,7 +37,7 @@ class GMM:
     Raises
     ------
     TypeError
-        When an argument is no floating-point tensor, or dtypes or devices differ.
+        When an argument is no float32 or float64 tensor, or dtypes or devices differ.
     ValueError
         When shapes disagree, a value is not finite, the weights are no distribution, or a
         covariance is not symmetric positive definite.
@@ -45,6 +47,9 @@ class GMM:
     Instances never change; the tensors must not be written to. Log densities are in nats.
     `low_rank` holds the covariances once more where an EM step left them as a multiple of I plus
     few directions, else None; log densities in many dimensions are then many times cheaper.
+
+    What is computed for a row does not depend on the other rows of its batch. Densities can be
+    differentiated by points and parameters that require it.
     """
 
     weights: Tensor
@@ -84,6 +89,21 @@ class GMM:
         object.__setattr__(model, "low_rank", low_rank)
         return model
 
+    def checked(self) -> GMM:
+        """Validate parameters that `unchecked` has taken as they are.
+
+        Returns
+        -------
+        model : GMM
+            The same parameters.
+
+        Raises
+        ------
+        ValueError
+            As the constructor.
+        """
+        return _derived("the mixture", self.weights, self.means, self.covariances, self.low_rank)
+
     @property
     def n_components(self) -> int:
         """Number of components K."""
@@ -110,6 +130,33 @@ class GMM:
         """Device of the parameters."""
         return self.means.device
 
+    def evaluate(self, X: Tensor, *, chunk_size: int | None = None) -> Evaluation:
+        """Everything that one pass over points tells, for several answers at once.
+
+        Parameters
+        ----------
+        X : Tensor of shape (N, D)
+        chunk_size : int, optional
+            Points evaluated at once; picked from a memory bound when not given.
+
+        Returns
+        -------
+        evaluation : Evaluation
+            Log densities, responsibilities and labels.
+
+        Raises
+        ------
+        ValueError
+            When `X` is not of shape (N, D), or not finite.
+        TypeError
+            When dtype or device of `X` are not the model's.
+        """
+        self._check_points(X)
+        parameters = self.weights, self.means, self.covariances
+        if torch.is_grad_enabled() and any(t.requires_grad for t in (X, *parameters)):
+            return Evaluation(differentiable_log_prob(X, *parameters), None)
+        return evaluate(X, *parameters, self.low_rank, chunk_size=chunk_size)
+
     def component_log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Log of each component's share of the density.
 
@@ -122,16 +169,17 @@ class GMM:
         Returns
         -------
         log_prob : Tensor of shape (N, K)
-            log π_k + log N(x_n | μ_k, Σ_k), in nats; −inf for a component of weight zero.
+            log π_k + log N(x_n | μ_k, Σ_k), in nats; −inf for a component of weight zero, and where
+            it is below the least number of the dtype.
 
         Raises
         ------
         ValueError
-            When `X` is not of shape (N, D).
+            When `X` is not of shape (N, D), or not finite.
         TypeError
             When dtype or device of `X` are not the model's.
         """
-        return self._component_log_prob(X, chunk_size).T
+        return self.evaluate(X, chunk_size=chunk_size).component_log_prob().T
 
     def log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Log density of every point.
@@ -145,9 +193,9 @@ class GMM:
         Returns
         -------
         log_prob : Tensor of shape (N,)
-            In nats.
+            In nats; −inf where it is below the least number of the dtype.
         """
-        return self._component_log_prob(X, chunk_size).logsumexp(dim=0)
+        return self.evaluate(X, chunk_size=chunk_size).log_prob()
 
     def responsibilities(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Posterior probability of every component.
@@ -161,9 +209,9 @@ class GMM:
         Returns
         -------
         responsibilities : Tensor of shape (N, K)
-            Rows sum to one.
+            Rows sum to one, however far a point lies from all components.
         """
-        return self._component_log_prob(X, chunk_size).softmax(dim=0).T
+        return self.evaluate(X, chunk_size=chunk_size).responsibilities().T
 
     def predict(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Most probable component of every point.
@@ -178,7 +226,7 @@ class GMM:
         -------
         labels : int64 Tensor of shape (N,)
         """
-        return self._component_log_prob(X, chunk_size).argmax(dim=0)
+        return self.evaluate(X, chunk_size=chunk_size).labels()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw points and the components that they came from.
@@ -211,13 +259,13 @@ class GMM:
             X[chosen] = noise[chosen] @ self._cholesky[k].T.to(self.dtype) + self.means[k]
         return X, z
 
-    def marginal(self, index: Tensor | list[int]) -> GMM:
+    def marginal(self, index: Tensor | Sequence[int] | Sequence[bool]) -> GMM:
         """Law of some coordinates.
 
         Parameters
         ----------
-        index : sequence of int
-            Distinct coordinates, in the order wanted.
+        index : sequence of int, or of D bool
+            Distinct coordinates, in the order wanted; or a mask.
 
         Returns
         -------
@@ -227,7 +275,8 @@ class GMM:
         Raises
         ------
         ValueError
-            When `index` is empty, repeats a coordinate, or leaves 0..D−1.
+            When `index` is empty, repeats a coordinate, leaves 0..D−1, or is a mask of another
+            length.
         """
         index = self._check_index(index)
         return GMM.unchecked(
@@ -236,15 +285,17 @@ class GMM:
             self.covariances[:, index[:, None], index],
         )
 
-    def condition(self, index: Tensor | list[int], values: Tensor) -> GMM:
+    def condition(
+        self, index: Tensor | Sequence[int] | Sequence[bool], values: Tensor | Sequence[float]
+    ) -> GMM:
         """Law of the other coordinates, given some.
 
         Parameters
         ----------
-        index : sequence of int of length d < D
+        index : sequence of int of length d < D, or of D bool
             The coordinates that are known.
-        values : Tensor of shape (d,)
-            What they are.
+        values : sequence of float of length d
+            What they are; finite.
 
         Returns
         -------
@@ -254,7 +305,8 @@ class GMM:
         Raises
         ------
         ValueError
-            When `index` is no proper subset of the coordinates or `values` has another length.
+            When `index` is no proper subset of the coordinates, `values` has another length or is
+            not finite, or the law asked for cannot be held in the model's dtype.
         """
         known = self._check_index(index)
         if len(known) == self.n_features:
@@ -264,21 +316,26 @@ class GMM:
             raise ValueError(
                 f"values must have shape ({len(known)},), one per index, got {tuple(values.shape)}"
             )
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                f"values must be finite, got {values.tolist()}; leave out of index what is "
+                "not known"
+            )
         open_ = torch.ones(self.n_features, dtype=torch.bool, device=self.device)
         open_[known] = False
         rest = open_.nonzero().squeeze(1)
 
         evidence = self.marginal(known)
-        log_weights = evidence.component_log_prob(values[None])[0]
-        cross = self.covariances[:, rest[:, None], known]
-        gain = torch.cholesky_solve(cross.mT.to(torch.float64), evidence._cholesky).mT.to(
-            self.dtype
-        )
-        residual = values - self.means[:, known]
-        return GMM.unchecked(
-            log_weights.softmax(dim=0),
-            self.means[:, rest] + (gain @ residual[:, :, None]).squeeze(2),
-            symmetrize(self.covariances[:, rest[:, None], rest] - gain @ cross.mT),
+        cross = self.covariances[:, rest[:, None], known].double()
+        gain = torch.cholesky_solve(cross.mT, evidence._cholesky).mT
+        residual = values.double() - self.means[:, known].double()
+        shift = (gain @ residual[:, :, None]).squeeze(2)
+        covariances = self.covariances[:, rest[:, None], rest].double() - gain @ cross.mT
+        return _derived(
+            "the conditional law",
+            evidence.responsibilities(values[None])[0],
+            (self.means[:, rest].double() + shift).to(self.dtype),
+            symmetrize(covariances).to(self.dtype),
         )
 
     def transform(self, A: Tensor) -> GMM:
@@ -297,14 +354,14 @@ class GMM:
         Raises
         ------
         ValueError
-            When `A` is not of shape (d, D).
+            When `A` is not of shape (d, D), not finite or not of full row rank, or the image cannot
+            be held in the model's dtype.
         """
         A = torch.as_tensor(A, dtype=self.dtype, device=self.device)
         if A.ndim != 2 or A.shape[1] != self.n_features:
             raise ValueError(f"A must have shape (d, {self.n_features}), got {tuple(A.shape)}")
-        return GMM.unchecked(
-            self.weights, self.means @ A.mT, symmetrize(A @ self.covariances @ A.mT)
-        )
+        image = self._image(A)
+        return _derived("the image", image.weights, image.means, image.covariances)
 
     def rotate(self, A: Tensor) -> GMM:
         """Law of A x for an orthogonal A, which keeps the low-rank form of the covariances.
@@ -319,7 +376,7 @@ class GMM:
         image : GMM
         """
         if self.low_rank is None:
-            return self.transform(A)
+            return self._image(A)
         low_rank = self.low_rank.rotate(A)
         return GMM.unchecked(self.weights, self.means @ A.mT, low_rank.dense(), low_rank)
 
@@ -331,19 +388,84 @@ class GMM:
         Parameters
         ----------
         device : torch.device or str, optional
-        dtype : torch.dtype, optional
+        dtype : torch.float32 or torch.float64, optional
 
         Returns
         -------
         model : GMM
+            In another dtype with weights that sum to one there, and in the low-rank form where this
+            model is, so that the constructor and `load` accept it as well.
+
+        Raises
+        ------
+        TypeError
+            For another dtype.
+        ValueError
+            When the dtype cannot hold the mixture: a number overflows, or a covariance is no longer
+            positive definite after rounding.
         """
-        return GMM.unchecked(
-            *(
-                parameter.to(device=device, dtype=dtype)
-                for parameter in (self.weights, self.means, self.covariances)
-            ),
-            low_rank=None if self.low_rank is None else self.low_rank.to(device, dtype),
+        if dtype is None or dtype == self.dtype:
+            parameters = (p.to(device=device) for p in (self.weights, self.means, self.covariances))
+            low_rank = None if self.low_rank is None else self.low_rank.to(device)
+            return GMM.unchecked(*parameters, low_rank)
+        _check_dtype("dtype", dtype)
+        weights, means = (p.to(device=device) for p in (self.weights.double(), self.means))
+        low_rank = None if self.low_rank is None else self.low_rank.to(device, dtype)
+        covariances = self.covariances.to(device) if low_rank is None else low_rank.dense()
+        return _derived(
+            "the mixture",
+            (weights / weights.sum()).to(dtype),
+            means.to(dtype),
+            symmetrize(covariances.to(dtype)),
+            low_rank,
         )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Write everything into named arrays, for a file.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+            weights, means and covariances, and the low-rank form where there is one.
+        """
+        names = ("weights", "means", "covariances")
+        arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+        return arrays if self.low_rank is None else arrays | self.low_rank.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> GMM:
+        """Build and validate a model from what `arrays` wrote.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The covariances may be absent where the low-rank form is there.
+        source : str
+            What an error calls them, for example the path of their file.
+
+        Returns
+        -------
+        model : GMM
+            On the CPU, in the dtype of the arrays.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is absent, or the constructor would refuse them.
+        """
+        try:
+            low_rank = LowRankCovariances.from_arrays(arrays)
+            weights, means = (torch.from_numpy(arrays[name]) for name in ("weights", "means"))
+            if low_rank is None or "covariances" in arrays:
+                covariances = torch.from_numpy(arrays["covariances"])
+            else:
+                covariances = low_rank.dense()
+            model = cls(weights, means, covariances)
+            return model if low_rank is None else model._with_low_rank(low_rank)
+        except KeyError as error:
+            raise ValueError(f"{source} holds no mixture: it lacks {error}") from error
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{source} holds no valid mixture: {error}") from error
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the parameters to an .npz file, atomically.
@@ -352,14 +474,7 @@ class GMM:
         ----------
         path : path-like
         """
-        arrays = {
-            "weights": self.weights.cpu().numpy(),
-            "means": self.means.cpu().numpy(),
-            "covariances": self.covariances.cpu().numpy(),
-        }
-        if self.low_rank is not None:
-            arrays |= self.low_rank.arrays()
-        save_arrays(path, arrays)
+        save_arrays(path, self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> GMM:
@@ -379,45 +494,38 @@ class GMM:
         ValueError
             When the file is damaged or lacks a parameter.
         """
-        arrays = load_arrays(path)
-        missing = {"weights", "means", "covariances"} - arrays.keys()
-        if missing:
-            raise ValueError(f"{path} holds no mixture: it lacks {sorted(missing)}")
-        model = cls(
-            *(torch.from_numpy(arrays[name]) for name in ("weights", "means", "covariances"))
-        )
-        low_rank = LowRankCovariances.from_arrays(arrays)
-        if low_rank is None:
-            return model
-        difference = (low_rank.dense() - model.covariances).abs().max().item()
-        if not difference <= _ROUNDING * torch.finfo(model.dtype).eps * model.covariances.max():
-            raise ValueError(
-                f"{path} is damaged: its covariances and their low-rank form differ by "
-                f"{difference:g}; delete it"
-            )
-        return cls.unchecked(model.weights, model.means, model.covariances, low_rank)
+        return cls.from_arrays(load_arrays(path), source=str(path))
 
     @cached_property
     def _cholesky(self) -> Tensor:
         """Lower factors of the covariances in float64, shape (K, D, D)."""
         return cholesky(self.covariances)
 
-    def _component_log_prob(self, X: Tensor, chunk_size: int | None) -> Tensor:
-        """As `component_log_prob`, shape (K, N)."""
-        self._check_points(X)
-        parameters = X, self.weights, self.means
-        if self.low_rank is not None and X.shape[0] > 0:
-            log_prob = low_rank_log_prob(*parameters, self.low_rank, chunk_size=chunk_size)
-            if log_prob is not None:
-                return log_prob
-        return component_log_prob(*parameters, self.covariances, chunk_size=chunk_size)
+    def _image(self, A: Tensor) -> GMM:
+        """Law of A x, unchecked."""
+        return GMM.unchecked(
+            self.weights, self.means @ A.mT, symmetrize(A @ self.covariances @ A.mT)
+        )
+
+    def _with_low_rank(self, low_rank: LowRankCovariances) -> GMM:
+        """Take up another form of the covariances, once it is seen to be the same."""
+        difference = (low_rank.dense() - self.covariances).abs().max().item()
+        allowed = _ROUNDING * torch.finfo(self.dtype).eps * self.covariances.abs().max().item()
+        if not difference <= allowed:
+            raise ValueError(
+                f"the covariances and their low-rank form differ by up to {difference:g}"
+            )
+        return GMM.unchecked(self.weights, self.means, self.covariances, low_rank)
 
     def _check(self) -> None:
         for name in ("weights", "means", "covariances"):
             value = getattr(self, name)
-            if not isinstance(value, Tensor) or not value.is_floating_point():
-                kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-                raise TypeError(f"{name} must be a floating-point torch.Tensor, got {kind}")
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"{name} must be a torch.Tensor, got {type(value).__name__}; "
+                    "torch.as_tensor(...) makes one"
+                )
+            _check_dtype(name, value.dtype)
             if value.dtype != self.means.dtype or value.device != self.means.device:
                 raise TypeError(
                     f"weights, means and covariances must share dtype and device; {name} is "
@@ -459,9 +567,25 @@ class GMM:
                 f"X is {X.dtype} on {X.device}, the model {self.dtype} on {self.device}; "
                 "convert one of them with .to(...)"
             )
+        bad = (~torch.isfinite(X)).any(dim=1).sum().item()
+        if bad:
+            raise ValueError(
+                f"X holds NaN or infinity in {bad} of {len(X)} rows: drop them, or take the "
+                "marginal of the coordinates that are known"
+            )
 
-    def _check_index(self, index: Tensor | list[int]) -> Tensor:
-        index = torch.as_tensor(index, device=self.device)
+    def _check_index(self, index: Tensor | Sequence[int] | Sequence[bool]) -> Tensor:
+        try:
+            index = torch.as_tensor(index, device=self.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"index must be a list of coordinates, got {index!r}") from error
+        if index.dtype == torch.bool:
+            if index.shape != (self.n_features,):
+                raise ValueError(
+                    f"index as a mask must have shape ({self.n_features},), one entry per "
+                    f"coordinate, got {tuple(index.shape)}"
+                )
+            index = index.nonzero().squeeze(1)
         if index.ndim != 1 or index.numel() == 0 or index.is_floating_point():
             raise ValueError(f"index must be a non-empty list of coordinates, got {index}")
         if index.min() < 0 or index.max() >= self.n_features:
@@ -469,3 +593,23 @@ class GMM:
         if index.unique().numel() != index.numel():
             raise ValueError(f"index must not repeat a coordinate, got {index.tolist()}")
         return index.long()
+
+
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be torch.float32 or torch.float64, got {dtype}")
+
+
+def _derived(
+    what: str,
+    weights: Tensor,
+    means: Tensor,
+    covariances: Tensor,
+    low_rank: LowRankCovariances | None = None,
+) -> GMM:
+    """Build what follows from a valid mixture, unless rounding has made it invalid."""
+    try:
+        model = GMM(weights, means, covariances)
+        return model if low_rank is None else model._with_low_rank(low_rank)
+    except ValueError as error:
+        raise ValueError(f"{what} cannot be held in {means.dtype}: {error}") from error

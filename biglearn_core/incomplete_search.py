@@ -68,12 +68,15 @@ def search_incomplete(
     def step(model: GMM) -> EMStep:
         return incomplete_em_step(points, model, covariance_floor=covariance_floor)
 
+    # A step on data with gaps gains what the values that are there give: where they are few, a
+    # small gain per row is a large one per value.
+    observed = (~torch.isnan(X)).double().mean(dim=1)
+    share = (observed @ points.weights).item() / points.total
+    tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
     with torch.no_grad():
-        model = climb(
-            step, _standard_normal(X), n_iter=config.max_iter, tol=config.coarse_tol
-        ).model
+        model = climb(step, _standard_normal(X), n_iter=config.max_iter, tol=coarse_tol).model
         for turn in range(_ROUNDS):
             found = search_mixture(
                 conditional_sample(X, model, generator=generator),
@@ -84,7 +87,7 @@ def search_incomplete(
                 sample_weight=sample_weight,
                 progress=progress,
             )
-            last = climb(step, found.model, n_iter=config.max_iter, tol=config.tol)
+            last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
             accepted = best is None or last.log_likelihood > best.log_likelihood
             best = last if accepted else best
             model = best.model

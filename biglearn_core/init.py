@@ -16,11 +16,15 @@ from biglearn_core.lowrank import LowRankCovariances
 
 __all__ = [
     "assignment_start",
+    "drawn_in",
     "kmeans_plusplus_start",
     "kmeans_start",
     "paper_start",
     "random_points_start",
 ]
+
+# Scales from which on points are drawn in.
+_FAR_OUT = 1e4
 
 
 def paper_start(
@@ -109,6 +113,7 @@ def kmeans_start(
     seed: int,
     n_init: int = 1,
     sample_weight: Tensor | None = None,
+    positions: Tensor | None = None,
 ) -> GMM:
     """Run k-means and take its clusters' weights, means and covariances.
 
@@ -121,6 +126,8 @@ def kmeans_start(
     n_init : int, default 1
         Runs of k-means, the best of which is taken.
     sample_weight : Tensor of shape (N,), optional
+    positions : Tensor of shape (N, D), optional
+        Where k-means sees the points; `drawn_in` gives such.
 
     Returns
     -------
@@ -131,11 +138,29 @@ def kmeans_start(
         # Fewer distinct points than components: the empty clusters are given a place below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = KMeans(n_components, n_init=n_init, random_state=seed).fit_predict(
-            X.cpu().numpy(),
+            (X if positions is None else positions).cpu().numpy(),
             sample_weight=None if sample_weight is None else sample_weight.cpu().numpy(),
         )
     labels = torch.as_tensor(labels, device=X.device).long()
     return assignment_start(X, labels, n_components, sample_weight=sample_weight)
+
+
+def drawn_in(X: Tensor) -> Tensor:
+    """Draw rows that are far out nearer, for arithmetic that would lose the others' digits.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        At unit scale.
+
+    Returns
+    -------
+    positions : Tensor of shape (N, D)
+        Unchanged up to ten thousand scales, beyond that growing with the logarithm, so that what is
+        apart stays apart.
+    """
+    excess = (X.abs() / _FAR_OUT).clamp_min(1)
+    return torch.where(excess > 1, X.sign() * _FAR_OUT * (1 + excess.log()), X)
 
 
 def assignment_start(
@@ -169,7 +194,9 @@ def assignment_start(
         residuals = X[members] - means[k]
         covariances[k] = residuals.T @ (share[:, None] * residuals)
     variances = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
-    within = (weights @ variances).item()
+    # At most ten times the typical variance: one cluster around a row far out is not typical.
+    typical = variances[weights > 0].median()
+    within = torch.minimum(weights @ variances, 10 * typical).item()
     floor = 1e-3 * within if within > 0 else _overall_variance(X)
     covariances, _ = floor_eigenvalues(covariances, floor)
     return GMM.unchecked(weights, means, covariances)

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.density import Moments, exponentiate
+from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate
 from biglearn_core.linalg import eigenpairs_above, symmetrize
-from biglearn_core.points import Points
+from biglearn_core.points import Chunk, Points, squared_norms
 from biglearn_core.truncation import truncated_moments
 
 __all__ = [
     "LowRankCovariances",
     "LowRankDensity",
     "floor_to_low_rank",
-    "low_rank_log_prob",
+    "low_rank_forms",
     "low_rank_pays",
 ]
 
@@ -32,9 +32,6 @@ _LOG_2PI = math.log(2 * math.pi)
 
 # In fewer dimensions a dense step is as fast (benchmarks/fashion_step.py).
 _LEAST_DIMENSION = 128
-
-# Accepted rounding error of a log-density, in nats.
-_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 
 # Error of an eigenvalue, in units of eps times the largest.
 _ROUNDING = 4
@@ -277,15 +274,18 @@ class _Factors:
         return cls(constants, means, backgrounds, whitening)
 
 
-class LowRankDensity:
+class LowRankForm:
     """Component log-densities from one product with the directions of all components.
 
     Parameters
     ----------
-    points : Points
     factors : _Factors
-    dtype : torch.dtype
+    products : torch.dtype
         Of the products with the points.
+    dtype : torch.dtype
+        Of the points.
+    centre : Tensor of shape (d,)
+        Origin of the points.
 
     Notes
     -----
@@ -294,17 +294,86 @@ class LowRankDensity:
     the quadratic form is (‖z − m‖² − ‖W(z − m)‖²)/b.
     """
 
-    def __init__(self, points: Points, factors: _Factors, dtype: torch.dtype) -> None:
-        self._points = points
+    def __init__(
+        self, factors: _Factors, products: torch.dtype, dtype: torch.dtype, centre: Tensor
+    ) -> None:
         self._constants = factors.constants[:, None]
         self._half_precisions = 0.5 / factors.backgrounds[:, None]
         self._ranks = [len(W) for W in factors.whitening]
         linear = factors.means / factors.backgrounds[:, None]
-        self._rows = torch.cat([*factors.whitening, linear]).to(dtype)
+        self._rows = torch.cat([*factors.whitening, linear]).to(products)
         offsets = [W @ m for W, m in zip(factors.whitening, factors.means, strict=True)]
-        self._offsets = torch.cat([*offsets, linear.new_zeros(len(linear))]).neg_().to(dtype)
-        self._means = factors.means.to(points.Z.dtype)
-        self.origins = self._means + points.centre
+        self._offsets = torch.cat([*offsets, linear.new_zeros(len(linear))]).neg_().to(products)
+        self.means = factors.means.to(dtype)
+        self.origins = self.means + centre
+        self.bytes_per_point = (len(self._rows) + linear.shape[1]) * products.itemsize
+
+    def features(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+        """Points with their squared norms, shapes (d, n) and (n,)."""
+        Z = chunk.Z.to(self._rows.dtype)
+        return Z, squared_norms(Z)
+
+    def log_prob(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n).
+
+        Large terms cancel in it, so it is added up in float64, and rounded at the end.
+        """
+        Z, norms = features
+        products = self._products(Z.to(self._rows.dtype))
+        *whitened, linear = products.split([*self._ranks, len(self.means)])
+        log_prob = torch.addcmul(self._constants, self._half_precisions, norms, value=-1)
+        log_prob += linear
+        for k, y in enumerate(whitened):
+            log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
+        return log_prob.to(self.means.dtype)
+
+    def _products(self, Z: Tensor) -> Tensor:
+        """All rows times the points, shifted by the offsets.
+
+        Summed over strips of coordinates: a library may run one accumulator through all of them,
+        and shorter sums round less.
+        """
+        products = self._offsets[:, None].repeat(1, Z.shape[1])
+        strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
+        for rows, coordinates in strips:
+            products.addmm_(rows, coordinates)
+        return products
+
+
+def _reaches(
+    means: Tensor, covariances: LowRankCovariances, dtype: torch.dtype
+) -> list[tuple[float, torch.dtype]]:
+    """How far from the centre the form is accurate, in products of the points' dtype and float64.
+
+    It subtracts terms of size (‖z‖² + ‖m‖²)/b from each other and is off by that size times eps.
+    float32 data for which this exceeds a thousandth of a nat are taken through float64 products.
+    """
+    found = []
+    for products in dict.fromkeys((dtype, torch.float64)):
+        room = covariances.backgrounds.double() * (TOLERANCE[products] / torch.finfo(products).eps)
+        squared = (room - means.square().sum(dim=1)).min().item()
+        found.append((math.sqrt(squared) if squared >= 0 else -1.0, products))
+    return found
+
+
+def _pays(n_components: int, d: int, covariances: LowRankCovariances) -> bool:
+    """Whether there are fewer directions than coordinates, and enough of these."""
+    return low_rank_pays(d) and sum(covariances.ranks) < n_components * d
+
+
+class LowRankDensity:
+    """The low-rank form on the points of a fit.
+
+    Parameters
+    ----------
+    points : Points
+    form : LowRankForm
+    """
+
+    def __init__(self, points: Points, form: LowRankForm) -> None:
+        self._points = points
+        self._form = form
+        self.origins = form.origins
 
     @classmethod
     def of(
@@ -333,52 +402,19 @@ class LowRankDensity:
         density : LowRankDensity or None
             None in few dimensions, where there are as many directions as coordinates, or where
             even float64 products would be off by more than a millionth of a nat.
-
-        Notes
-        -----
-        The form subtracts terms of size (‖z‖² + ‖m‖²)/b from each other and is off by that size
-        times eps. float32 data for which this exceeds a thousandth of a nat are taken through
-        float64 products.
         """
-        K, d = means.shape
-        if not low_rank_pays(d) or sum(covariances.ranks) >= K * d:
+        if not _pays(*means.shape, covariances):
             return None
-        means = means.double() - points.centre
-        backgrounds = covariances.backgrounds.double()
-        sizes = (means.square().sum(dim=1) + points.radius**2) / backgrounds
-        magnitude = sizes.max().item()
-        for dtype in (points.Z.dtype, torch.float64):
-            if magnitude * torch.finfo(dtype).eps <= _TOLERANCE[dtype]:
-                return cls(points, _Factors.of(weights, means, covariances, index), dtype)
+        means, dtype = means.double() - points.centre, points.Z.dtype
+        for reach, products in _reaches(means, covariances, dtype):
+            if points.radius <= reach:
+                factors = _Factors.of(weights, means, covariances, index)
+                return cls(points, LowRankForm(factors, products, dtype, points.centre))
         return None
 
     def log_prob(self, part: slice) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k) of some points, shape (K, n).
-
-        Large terms cancel in it, so it is added up in float64, and rounded at the end.
-        """
-        Z = self._points.Z[:, part]
-        products = self._products(Z.to(self._rows.dtype))
-        *whitened, linear = products.split([*self._ranks, len(self._means)])
-        log_prob = torch.addcmul(
-            self._constants, self._half_precisions, self._points.squared_norms[part], value=-1
-        )
-        log_prob += linear
-        for k, y in enumerate(whitened):
-            log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
-        return log_prob.to(Z.dtype)
-
-    def _products(self, Z: Tensor) -> Tensor:
-        """All rows times the points, shifted by the offsets.
-
-        Summed over strips of coordinates: a library may run one accumulator through all of them,
-        and shorter sums round less.
-        """
-        products = self._offsets[:, None].repeat(1, Z.shape[1])
-        strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
-        for rows, coordinates in strips:
-            products.addmm_(rows, coordinates)
-        return products
+        """Log π_k N(y_n | m_k, C_k) of some points, shape (K, n)."""
+        return self._form.log_prob((self._points.Z[:, part], self._points.squared_norms[part]))
 
     def component_log_prob(self) -> Tensor:
         """Log π_k N(y_n | m_k, C_k) of all points, shape (K, N)."""
@@ -396,47 +432,48 @@ class LowRankDensity:
             Σ_n w_n log p(y_n), in nats.
         """
         Z, weights = self._points.Z, self._points.weights
-        responsibilities = Z.new_empty(len(self._means), Z.shape[1])
+        responsibilities = Z.new_empty(len(self._form.means), Z.shape[1])
         log_likelihood = 0.0
         for part in self._parts():
             shares = exponentiate(self.log_prob(part), None if weights is None else weights[part])
             torch.mul(shares.shares, shares.scale, out=responsibilities[:, part])
             log_likelihood += shares.log_likelihood
-        return truncated_moments(Z, self._means, responsibilities), log_likelihood
+        return truncated_moments(Z, self._form.means, responsibilities), log_likelihood
 
     def _parts(self) -> Iterator[slice]:
         size = self._points.chunk_size or _CHUNK
         return (slice(start, start + size) for start in range(0, self._points.Z.shape[1], size))
 
 
-def low_rank_log_prob(
-    X: Tensor,
+def low_rank_forms(
     weights: Tensor,
     means: Tensor,
     covariances: LowRankCovariances,
-    *,
-    chunk_size: int | None = None,
-) -> Tensor | None:
-    """Log π_k N(x_n | μ_k, Σ_k) of every point and component, without a copy of the data.
+    centre: Tensor,
+    dtype: torch.dtype,
+) -> list[Form]:
+    """List the low-rank forms in which points near the centre can be evaluated, cheapest first.
 
     Parameters
     ----------
-    X : Tensor of shape (N, D)
     weights : Tensor of shape (K,)
-    means : Tensor of shape (K, D)
+    means : Tensor of shape (K, d)
+        In the coordinates of the data, not centred.
     covariances : LowRankCovariances
-    chunk_size : int, optional
-        Points evaluated at once.
+    centre : Tensor of shape (d,)
+    dtype : torch.dtype
+        Of the points.
 
     Returns
     -------
-    log_prob : Tensor of shape (K, N), or None
-        In nats. None where the dense form is cheaper or more accurate.
+    forms : list of Form
+        Empty where the dense forms are cheaper.
     """
-    parts = []
-    for rows in X.split(chunk_size or _CHUNK):
-        density = LowRankDensity.of(Points.of(rows), weights, means, covariances)
-        if density is None:
-            return None
-        parts.append(density.component_log_prob())
-    return torch.cat(parts, dim=1)
+    if not _pays(*means.shape, covariances):
+        return []
+    means = means.double() - centre
+    factors = _Factors.of(weights, means, covariances, None)
+    return [
+        Form(reach, LowRankForm(factors, products, dtype, centre))
+        for reach, products in _reaches(means, covariances, dtype)
+    ]

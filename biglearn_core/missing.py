@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.em import EMStep
+from biglearn_core.evaluation import Evaluation, evaluate, is_far
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import cholesky, floor_eigenvalues, symmetrize
 
@@ -24,7 +25,7 @@ __all__ = [
     "IncompletePoints",
     "conditional_mean",
     "conditional_sample",
-    "incomplete_component_log_prob",
+    "evaluate_incomplete",
     "incomplete_em_step",
 ]
 
@@ -159,7 +160,7 @@ class _Conditional:
         )
 
 
-def incomplete_component_log_prob(X: Tensor, model: GMM) -> Tensor:
+def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
     """Log π_k N(x_O | μ_k,O , Σ_k,OO) with the observed coordinates O of every row.
 
     Parameters
@@ -170,16 +171,19 @@ def incomplete_component_log_prob(X: Tensor, model: GMM) -> Tensor:
 
     Returns
     -------
-    log_prob : Tensor of shape (N, K)
-        In nats, in the dtype of `X`; log π_k for a row without any value.
+    evaluation : Evaluation
+        In the dtype of `X`; log π_k for a row without any value.
     """
     points = IncompletePoints(X)
-    log_prob = points.X.new_empty(X.shape[0], model.n_components)
+    relative = points.X.new_empty(model.n_components, X.shape[0])
+    shift = points.X.new_zeros(X.shape[0])
     for block in points.blocks(model.n_components):
-        residuals = _residuals(points, model, block)
-        values = _log_prob(_Conditional.of(model, block.observed), residuals)
-        log_prob[block.rows[block.real]] = values.movedim(1, 2)[block.real]
-    return log_prob.to(X.dtype)
+        law = _Conditional.of(model, block.observed)
+        values, shifts = _compare(points, model, block, law, _residuals(points, model, block))
+        rows = block.rows[block.real]
+        relative[:, rows] = values.movedim(1, 0)[:, block.real]
+        shift[rows] = shifts[block.real]
+    return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 
 def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor: float) -> EMStep:
@@ -251,7 +255,7 @@ def conditional_mean(X: Tensor, model: GMM) -> Tensor:
     for block in points.blocks(model.n_components):
         law = _Conditional.of(model, block.observed)
         residuals = _residuals(points, model, block)
-        r = _log_prob(law, residuals).softmax(dim=1)
+        r = _compare(points, model, block, law, residuals)[0].softmax(dim=1)
         candidates = residuals @ law.gain.mT + model.means.double()[:, None]
         values = (r[..., None] * candidates).sum(dim=1)
         filled[block.rows[block.real]] = values[block.real]
@@ -281,7 +285,8 @@ def conditional_sample(X: Tensor, model: GMM, *, generator: torch.Generator) -> 
     for block in points.blocks(model.n_components):
         law = _Conditional.of(model, block.observed)
         residuals = _residuals(points, model, block)
-        cumulated = _log_prob(law, residuals).softmax(dim=1).cumsum(dim=1)
+        relative = _compare(points, model, block, law, residuals)[0]
+        cumulated = relative.softmax(dim=1).cumsum(dim=1)
         z = (uniform[block.rows][:, None] > cumulated[:, :-1]).sum(dim=1)
         centres = residuals @ law.gain.mT + model.means.double()[:, None]
         identity = torch.diag_embed(block.observed)[:, None]
@@ -304,3 +309,25 @@ def _log_prob(law: _Conditional, residuals: Tensor) -> Tensor:
     """Component log densities, shape (P, K, R)."""
     whitened = residuals @ law.whitening.mT
     return law.log_constants[..., None] - 0.5 * whitened.square().sum(dim=-1)
+
+
+def _compare(
+    points: IncompletePoints, model: GMM, block: _Block, law: _Conditional, residuals: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Component log densities less a shift of each row, shapes (P, K, R) and (P, R).
+
+    The shift is zero but for rows so far out that their squares blur or overflow.
+    """
+    relative = _log_prob(law, residuals)
+    shift = relative.new_zeros(block.real.shape)
+    far = is_far(relative.movedim(1, 0), law.log_constants.T[:, :, None]) & block.real
+    for p in far.any(dim=1).nonzero().squeeze(1).tolist():
+        known, rows = block.observed[p] > 0, block.rows[p, far[p]]
+        evidence = model.marginal(known).to(dtype=torch.float64)
+        exact = evaluate(
+            points.X[rows][:, known], evidence.weights, evidence.means, evidence.covariances
+        )
+        relative[p][:, far[p]] = exact.relative
+        if exact.shift is not None:
+            shift[p, far[p]] = exact.shift
+    return relative, shift

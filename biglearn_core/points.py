@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["Chunk", "Points", "n_quadratic_features"]
+__all__ = ["Chunk", "Points", "n_quadratic_features", "squared_norms"]
 
 # Working memory of one chunk: it should stay near the cache on a CPU, and fill a GPU.
 _CPU_CHUNK_BYTES = 8 * 2**20
@@ -99,7 +99,12 @@ class Points:
 
     @classmethod
     def of(
-        cls, X: Tensor, *, sample_weight: Tensor | None = None, chunk_size: int | None = None
+        cls,
+        X: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        chunk_size: int | None = None,
+        centre: Tensor | None = None,
     ) -> Points:
         """Centre the data.
 
@@ -108,12 +113,15 @@ class Points:
         X : Tensor of shape (N, D)
         sample_weight : Tensor of shape (N,), optional
         chunk_size : int, optional
+        centre : Tensor of shape (D,), optional
+            Where the bulk of the data is known to lie; their mean when not given, which one row far
+            out can move so far that the others lose digits.
 
         Returns
         -------
         points : Points
         """
-        centre = X.mean(dim=0)
+        centre = X.mean(dim=0) if centre is None else centre
         Z = (X - centre).T.contiguous()
         radius = math.sqrt(Z.square().sum(dim=0).max().item())
         total = float(X.shape[0]) if sample_weight is None else sample_weight.sum().item()
@@ -145,10 +153,7 @@ class Points:
     @cached_property
     def squared_norms(self) -> Tensor:
         """‖z_n‖², accumulated in float64, shape (N,)."""
-        norms = torch.zeros(self.Z.shape[1], dtype=torch.float64, device=self.Z.device)
-        for rows in self.Z.split(_NORM_ROWS):
-            norms += rows.square().sum(dim=0)
-        return norms
+        return squared_norms(self.Z)
 
     def chunks(self, bytes_per_point: int) -> Iterator[Chunk]:
         """Hand out the points in pieces that fit the memory bound.
@@ -175,6 +180,23 @@ class Points:
     def _split(self, size: int) -> Iterator[Chunk]:
         for part in (slice(start, start + size) for start in range(0, self.Z.shape[1], size)):
             yield Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
+
+
+def squared_norms(Z: Tensor) -> Tensor:
+    """‖z_n‖² of points along the last axis, accumulated in float64.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (d, N)
+
+    Returns
+    -------
+    norms : float64 Tensor of shape (N,)
+    """
+    norms = torch.zeros(Z.shape[1], dtype=torch.float64, device=Z.device)
+    for rows in Z.split(_NORM_ROWS):
+        norms += rows.square().sum(dim=0)
+    return norms
 
 
 def n_quadratic_features(d: int) -> int:

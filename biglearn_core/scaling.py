@@ -1,7 +1,8 @@
 """Data of one's own, brought to unit scale and to an order that does not depend on their layout.
 
 A fit on the result does not change when a feature is rescaled, shifted or moved to another column,
-when rows are permuted, or when equal rows are written as one row with a weight.
+when rows are permuted, or when equal rows are written as one row with a weight. A few rows, however
+far out, do not set the scale.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist
 
 from biglearn_core.gmm import GMM
 
@@ -17,6 +19,23 @@ __all__ = ["UnitData", "UnitScale", "to_unit_scale"]
 
 # Skewness and kurtosis agree to this many decimals where only rounding tells features apart.
 _DECIMALS = 8
+
+# Standard deviation of a Gaussian, in lower quartiles of the distances between its values.
+_GAUSSIAN = 2.2191
+
+# From so many scales on a standard deviation is that of a few rows, and so is the mean.
+_HEAVIEST = 3.0
+
+# Values that are compared pairwise, those at even ranks.
+_COMPARED_VALUES = 256
+
+# Values at unit scale are cut here where only their order or rank counts.
+_FAR_OUT = 1e6
+
+# Scales whose squares, times the covariance floor, are numbers of the dtype; and values at unit
+# scale whose squares can still be added up.
+_SCALES = {np.dtype(np.float32): (1e-16, 1e16), np.dtype(np.float64): (1e-148, 1e148)}
+_LARGEST = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e140}
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,8 @@ class UnitScale:
     Parameters
     ----------
     centre, scale : float64 ndarray of shape (D,)
-        Mean and standard deviation of every feature; the scale of a constant feature is one.
+        Mean and standard deviation of every feature, or what stands for them where a few rows
+        decide these (`to_unit_scale`).
     order : int64 ndarray of shape (D,)
         Feature that stands in each column of z.
     """
@@ -58,11 +78,23 @@ class UnitScale:
 
         Returns
         -------
-        Z : ndarray of shape (N, D)
-            In the dtype of `X`; NaN stays NaN.
+        Z : float64 ndarray of shape (N, D)
+            NaN stays NaN.
+
+        Raises
+        ------
+        ValueError
+            When a row lies so far out that its distance in scales is no number of float64.
         """
-        Z = (X.astype(np.float64) - self.centre) / self.scale
-        return Z[:, self.order].astype(X.dtype)
+        with np.errstate(over="ignore"):
+            Z = (X.astype(np.float64) - self.centre) / self.scale
+        far = np.isinf(Z).any(axis=1)
+        if far.any():
+            raise ValueError(
+                f"{far.sum()} of {len(X)} rows, row {far.argmax()} the first, lie more than 1e308 "
+                "scales of a feature away from the data of fit; drop them"
+            )
+        return Z[:, self.order]
 
     def undo(self, Z: np.ndarray) -> np.ndarray:
         """Bring rows of unit scale back.
@@ -73,12 +105,11 @@ class UnitScale:
 
         Returns
         -------
-        X : ndarray of shape (N, D)
-            In the dtype of `Z`.
+        X : float64 ndarray of shape (N, D)
         """
         X = np.empty(Z.shape)
         X[:, self.order] = Z
-        return (X * self.scale + self.centre).astype(Z.dtype)
+        return X * self.scale + self.centre
 
     def undo_mixture(self, model: GMM) -> GMM:
         """Law of x where z follows the mixture.
@@ -90,13 +121,19 @@ class UnitScale:
         Returns
         -------
         image : GMM
+
+        Raises
+        ------
+        ValueError
+            When the dtype of the model cannot hold it in the units of the data.
         """
         place = torch.as_tensor(np.argsort(self.order))
         scale = torch.as_tensor(self.scale)
         means = model.means.double()[:, place] * scale + torch.as_tensor(self.centre)
         covariances = model.covariances.double()[:, place[:, None], place]
         covariances = covariances * scale[:, None] * scale
-        return GMM.unchecked(model.weights, means.to(model.dtype), covariances.to(model.dtype))
+        image = GMM.unchecked(model.weights.double(), means, covariances)
+        return image.to(dtype=model.dtype) if model.dtype != image.dtype else image.checked()
 
     def apply_mixture(self, model: GMM) -> GMM:
         """Law of z where x follows the mixture.
@@ -180,49 +217,123 @@ def to_unit_scale(
     Raises
     ------
     ValueError
-        When a feature has no value at all.
+        When a feature has no value at all, or its variance, or the square of a row far out, would
+        leave the dtype of `X`.
+
+    Notes
+    -----
+    The scale of a feature is the lower quartile of the distances between its values, in units in
+    which that of a Gaussian is its standard deviation, and at most the standard deviation (P.
+    Rousseeuw and C. Croux, "Alternatives to the median absolute deviation", JASA 88, 1993: their
+    Q_n, here on values at 256 even ranks). Up to half of the rows may lie anywhere without moving
+    it far, and where values fall into two or three clusters it is nearer to the width of these than
+    to their distance, so that features which tell clusters apart count for more. Where so many rows
+    share a value that the quartile is zero, as in an indicator of something rare, it is taken over
+    distinct values, each counted once.
     """
-    weights = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
+    weights = np.ones(len(X)) if sample_weight is None else _with_largest_near_one(sample_weight)
     rows, weights = _merge_equal(X[weights > 0], weights[weights > 0])
     if len(rows) < least_rows:
         parts = np.resize(np.arange(len(rows)), least_rows)
         weights = (weights / np.bincount(parts))[parts]
         rows = rows[parts]
-    centre, scale = _moments(rows, weights)
-    Z = (rows.astype(np.float64) - centre) / scale
+    equal = np.ptp(weights) <= 1e-12 * weights.max()
+    centre, scale = _centre_and_scale(rows, None if equal else weights)
+    with np.errstate(over="ignore"):
+        Z = (rows.astype(np.float64) - centre) / scale
+    _refuse_far_rows(Z, X.dtype)
     order = _feature_order(Z, weights)
     Z = Z[:, order]
     sorted_rows = np.argsort(_row_keys(Z), kind="stable")
     Z, weights = Z[sorted_rows].astype(X.dtype), weights[sorted_rows]
-    equal = np.ptp(weights) <= 1e-12 * weights.max()
     relative = None if equal else (weights / weights.mean()).astype(X.dtype)
     return UnitData(Z, relative, UnitScale(centre, scale, order))
 
 
-def _moments(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of the values that every feature has."""
-    known = ~np.isnan(X)
-    mass = weights @ known
-    if (mass == 0).any():
+def _with_largest_near_one(weights: np.ndarray) -> np.ndarray:
+    """Multiply by a power of two, which is exact, so that sums neither overflow nor underflow."""
+    return np.ldexp(weights.astype(np.float64), -np.frexp(weights.max())[1])
+
+
+def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and scale of every feature, from the values that it has."""
+    centre, scale = np.empty(X.shape[1]), np.empty(X.shape[1])
+    for j, column in enumerate(X.T):
+        known = ~np.isnan(column)
+        if not known.any():
+            raise ValueError(
+                f"features {np.flatnonzero(np.isnan(X).all(axis=0)).tolist()} have no value in any "
+                "row of positive weight; drop them"
+            )
+        eps = np.finfo(X.dtype).eps
+        values = column[known].astype(np.float64)
+        centre[j], scale[j] = _spread(values, None if weights is None else weights[known], eps)
+    low, high = _SCALES[X.dtype]
+    bad = np.flatnonzero((scale < low) | (scale > high))
+    if len(bad):
         raise ValueError(
-            f"features {np.flatnonzero(mass == 0).tolist()} have no value in any row of positive "
-            "weight; drop them"
+            f"features {bad.tolist()} have the scales {scale[bad].tolist()}: their variances would "
+            f"leave {X.dtype}, which holds scales from {low:g} to {high:g}. Multiply these "
+            "features by a power of ten, on which the clusters do not depend"
+            f"{'' if X.dtype == np.float64 else ', or pass float64'}"
         )
-    # About a value of the feature itself, so that a large shift does not cancel.
-    origin = X[known.argmax(axis=0), np.arange(X.shape[1])].astype(np.float64)
-    gaps = np.where(known, X.astype(np.float64) - origin, 0.0)
-    shift = (weights @ gaps) / mass
-    variance = (weights @ np.where(known, gaps - shift, 0.0) ** 2) / mass
-    centre = origin + shift
-    # A spread at the level of rounding is none.
-    rounding = 4 * np.finfo(X.dtype).eps * np.abs(centre)
-    scale = np.sqrt(variance)
-    return centre, np.where(scale > rounding, scale, 1.0)
+    return centre, scale
+
+
+def _spread(values: np.ndarray, weights: np.ndarray | None, eps: float) -> tuple[float, float]:
+    """Centre and scale of one feature; a constant one has the scale one."""
+    ranked = _at_even_ranks(values)
+    median = ranked[len(ranked) // 2]
+    # In units of the largest gap, a power of two, so that no square leaves float64; about the
+    # median, so that a large shift does not cancel.
+    exponent = np.frexp(np.abs(values / 2 - median / 2).max())[1] + 1
+    unit = np.ldexp(1.0, exponent.clip(-1021, 1023))
+    gaps = values / unit - median / unit
+    shift = np.average(gaps, weights=weights)
+    deviation = np.sqrt(np.average((gaps - shift) ** 2, weights=weights)) * unit
+    rounding = 4 * eps * abs(median)  # a spread at its level is none
+    typical = _GAUSSIAN * _typical_distance(ranked)
+    if typical > rounding:
+        scale = min(deviation, typical)
+    else:
+        distinct = np.unique(values)
+        distinct = distinct[np.append(True, np.diff(distinct) > rounding)]
+        scale = _typical_distance(_at_even_ranks(distinct))
+    if scale <= rounding:
+        return median, 1.0
+    return (median + shift * unit if deviation <= _HEAVIEST * scale else median), scale
+
+
+def _at_even_ranks(values: np.ndarray) -> np.ndarray:
+    """Sort, and take values at even ranks where they are many."""
+    values = np.sort(values)
+    if len(values) <= _COMPARED_VALUES:
+        return values
+    ranks = (np.arange(_COMPARED_VALUES) + 0.5) / _COMPARED_VALUES * len(values)
+    return values[ranks.astype(int)]
+
+
+def _typical_distance(values: np.ndarray) -> float:
+    """Lower quartile of the distances between values; zero where there is but one."""
+    if len(values) < 2:
+        return 0.0
+    distances = pdist(values[:, None])
+    return float(np.partition(distances, len(distances) // 4)[len(distances) // 4])
+
+
+def _refuse_far_rows(Z: np.ndarray, dtype: np.dtype) -> None:
+    far = (np.abs(Z) > _LARGEST[dtype]).any(axis=1)
+    if far.any():
+        raise ValueError(
+            f"{far.sum()} of {len(Z)} distinct rows lie more than {_LARGEST[dtype]:g} scales of a "
+            f"feature away from the others, and their squares would leave {dtype}: drop them"
+            f"{'' if dtype == np.float64 else ', or pass float64'}"
+        )
 
 
 def _feature_order(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Order by skewness, then kurtosis, whatever columns the features stand in."""
-    known = np.where(np.isnan(Z), 0.0, Z)
+    known = np.where(np.isnan(Z), 0.0, Z).clip(-_FAR_OUT, _FAR_OUT)
     skewness, kurtosis = ((weights @ known**power) / weights.sum() for power in (3, 4))
     return np.lexsort((kurtosis.round(_DECIMALS), skewness.round(_DECIMALS)))
 
@@ -232,8 +343,10 @@ def _row_keys(X: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     known = ~np.isnan(X)
     values, gaps = rng.uniform(0.5, 1.5, (2, X.shape[1]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (np.where(known, X, 0.0) * values).sum(axis=1) + (~known * gaps).sum(axis=1)
+    # Columns in units of a power of two, so that no sum leaves float64.
+    powers = np.frexp(np.abs(np.where(known, X, 0.0)).max(axis=0, initial=0.0))[1]
+    X = np.ldexp(np.where(known, X, 0.0).astype(np.float64), -powers)
+    return (X * values).sum(axis=1) + (~known * gaps).sum(axis=1)
 
 
 def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 
 from biglearn_core.climb import Climb, climb
-from biglearn_core.density import component_log_prob, mean_log_prob
+from biglearn_core.density import mean_log_prob
 from biglearn_core.em import EMStep, em_step
+from biglearn_core.evaluation import component_log_prob
 from biglearn_core.gmm import GMM
-from biglearn_core.init import kmeans_start
+from biglearn_core.init import drawn_in, kmeans_start
 from biglearn_core.linalg import floor_eigenvalues
 from biglearn_core.matching import Schedule, run_task
 from biglearn_core.points import Points
@@ -284,7 +285,8 @@ class _Search:
         seed: int,
         progress: Progress | None,
     ) -> None:
-        self._points = Points.of(X, sample_weight=sample_weight)
+        origin = X.new_zeros(X.shape[1])  # the bulk of data at unit scale
+        self._points = Points.of(X, sample_weight=sample_weight, centre=origin)
         self._X = X
         self._sample_weight = sample_weight
         self._weights = X.new_ones(X.shape[0]) if sample_weight is None else sample_weight
@@ -302,12 +304,14 @@ class _Search:
         N, D = self._X.shape
         n_starts = self._config.n_starts or (10 if n_components * D >= N else 3)
         best, highest = None, -math.inf
+        positions = drawn_in(self._X)
         for _ in range(n_starts):
             model = kmeans_start(
                 self._X,
                 n_components,
                 seed=int(self._rng.integers(2**31 - 1)),
                 sample_weight=self._sample_weight,
+                positions=positions,
             )
             covariances, _ = floor_eigenvalues(model.covariances, self._floor)
             model = GMM.unchecked(model.weights, model.means, covariances)

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.density import component_log_prob, mean_log_prob
+from biglearn_core.density import mean_log_prob
 from biglearn_core.em import em_step
+from biglearn_core.evaluation import component_log_prob
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import cholesky, floor_eigenvalues
 from biglearn_core.points import Points

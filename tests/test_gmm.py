@@ -130,7 +130,7 @@ GOOD = {
         ({"weights": torch.tensor([0.5, 0.6])}, ValueError, "sum to 1"),
         ({"weights": torch.tensor([1.5, -0.5])}, ValueError, "non-negative"),
         ({"weights": torch.tensor([1.0])}, ValueError, r"weights must have shape \(2,\)"),
-        ({"weights": [0.5, 0.5]}, TypeError, "must be a floating-point torch.Tensor, got list"),
+        ({"weights": [0.5, 0.5]}, TypeError, "must be a torch.Tensor, got list"),
         ({"weights": torch.tensor([1, 0])}, TypeError, "int64"),
         ({"weights": torch.tensor([0.5, 0.5]).double()}, TypeError, "share dtype"),
         ({"means": torch.zeros(2)}, ValueError, r"means must have shape \(K, D\)"),

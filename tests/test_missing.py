@@ -12,7 +12,7 @@ from biglearn_core.missing import (
     IncompletePoints,
     conditional_mean,
     conditional_sample,
-    incomplete_component_log_prob,
+    evaluate_incomplete,
     incomplete_em_step,
 )
 from biglearn_core.points import Points
@@ -119,7 +119,7 @@ def test_batches_of_patterns_change_nothing(monkeypatch):
 def test_densities_and_expectations_are_the_naive_ones(dtype):
     X, parameters = with_gaps(1, 60, 4, 0.5), random_mixture(1, 3, 4)
     tensor, model = torch.tensor(X, dtype=dtype), as_gmm(*parameters, dtype=dtype)
-    densities = incomplete_component_log_prob(tensor, model)
+    densities = evaluate_incomplete(tensor, model).component_log_prob().T
     filled = conditional_mean(tensor, model)
     assert filled.dtype == densities.dtype == dtype
     tolerance = 1e-4 if dtype == torch.float32 else 1e-9

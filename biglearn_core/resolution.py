@@ -1,0 +1,90 @@
+"""How fine the structure of data at unit scale is, and the covariance floor that leaves it alone.
+
+A floor of a hundredth of a feature's standard deviation stops components from shrinking onto single
+rows. Where clusters are tight and far apart, their distance sets that deviation, and the floor
+would blur them: there it is lowered to what the nearest neighbours of the rows tell.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+from sklearn.metrics import nan_euclidean_distances
+
+__all__ = ["DEFAULT_FLOOR", "default_floor", "local_variance"]
+
+# A hundredth of a feature's standard deviation, squared.
+DEFAULT_FLOOR = 1e-4
+
+# The floor is at most this share of the local variance: a third of its root, which leaves clusters
+# alone that are ten times as long as wide.
+_SHARE_OF_LOCAL_VARIANCE = 0.1
+
+# Least floors, which a dtype can tell from rounding.
+_LEAST = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-16}
+
+# Share of an average component's rows that count as the neighbours of one of them.
+_NEIGHBOURHOOD = 0.1
+
+# Rows whose neighbourhoods are looked at, the share of them that has to be as dense as the answer,
+# and rows that are searched for neighbours.
+_N_ROWS = 64
+_DENSEST = 0.1
+_SEARCHED_ROWS = 100_000
+
+
+def default_floor(Z: np.ndarray, n_components: int) -> float:
+    """Choose the least eigenvalue of covariances for data at unit scale.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Distinct rows; NaN where missing.
+    n_components : int
+        K.
+
+    Returns
+    -------
+    floor : float
+        1e-4, or a tenth of the local variance where that is less.
+    """
+    local = _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)
+    return max(_LEAST[Z.dtype], min(DEFAULT_FLOOR, local))
+
+
+def local_variance(Z: np.ndarray, n_components: int) -> float:
+    """Variance per coordinate of the densest clusters, from distances to neighbours.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Distinct rows; NaN where missing.
+    n_components : int
+        K.
+
+    Returns
+    -------
+    variance : float
+        That of a Gaussian which holds a K-th of the rows, with a tenth of its rows as near to one
+        of them as seen here. A tenth of all rows have neighbours as near, so that few rows do not
+        set it. Infinite where there are too few rows to tell.
+    """
+    searched = Z[:: -(-len(Z) // _SEARCHED_ROWS)]
+    n_neighbours = math.ceil(_NEIGHBOURHOOD * len(searched) / n_components)
+    if n_neighbours < Z.shape[1] + 1 or n_neighbours >= len(searched):
+        return math.inf
+    rows = searched[:: -(-len(searched) // _N_ROWS)]
+    if np.isnan(searched).any():
+        distances = nan_euclidean_distances(rows, searched)
+    else:
+        distances = torch.cdist(torch.from_numpy(rows), torch.from_numpy(searched)).numpy()
+    nearest = np.partition(distances, n_neighbours, axis=1)[:, n_neighbours]
+    nearest = nearest[np.isfinite(nearest)].astype(np.float64)
+    if len(nearest) == 0:
+        return math.inf
+    distance = np.quantile(nearest, _DENSEST, method="lower")
+    # Two rows of one Gaussian N(m, σ² I) are apart by 2σ² χ² with D degrees of freedom.
+    return float(distance**2 / (2 * chi2.ppf(_NEIGHBOURHOOD, Z.shape[1])))
