@@ -26,6 +26,7 @@ from biglearn_core.experiments.feature_mixture import (
 )
 from biglearn_core.experiments.published import FASHION_PEERS
 from biglearn_core.metrics import score_labels
+from biglearn_core.persistence import load_arrays, save_arrays
 from biglearn_core.plots import deep_clustering as plots
 from BL_vs_deepClustering import autoencoder, dec, edesc, training
 from BL_vs_deepClustering.autoencoder import Autoencoder, PretrainConfig, pretrain
@@ -368,8 +369,8 @@ def test_mini_batches_cover_every_epoch_and_need_no_past():
     assert torch.equal(later.rows(4), epochs[1][1])
 
 
-def fits(X, pretrained):
-    wide = pretrain(X, replace(TINY, n_code=6), seed=1).model
+def fits(X, pretrained, wide=None):
+    wide = wide or pretrain(X, replace(TINY, n_code=6), seed=1).model
     config = EDESCConfig(n_directions=2, n_steps=6, n_init=2, checkpoint_every=2)
     return {
         "pretrain": lambda path: pretrain(X, TINY, seed=2, checkpoint=path),
@@ -407,11 +408,59 @@ def test_a_state_of_other_settings_is_refused(small, tmp_path):
     X, _ = small
     path = tmp_path / "state.npz"
     pretrain(X, TINY, seed=0, checkpoint=path)
-    with pytest.raises(ValueError, match=r"other settings .*state\.npz|state\.npz.*other settings"):
-        pretrain(X, TINY, seed=1, checkpoint=path)
+    for other, message in (
+        (lambda: pretrain(X, TINY, seed=1, checkpoint=path), "seed: 0 there, 1 now"),
+        (lambda: pretrain(X + 1, TINY, seed=0, checkpoint=path), r"data: float32 \(150, 20\) "),
+        (lambda: pretrain(X[1:], TINY, seed=0, checkpoint=path), r"data: .*\(149, 20\)"),
+        (lambda: pretrain(X, replace(TINY, batch_size=30), seed=0, checkpoint=path), "batch_size"),
+    ):
+        with pytest.raises(ValueError, match=rf"state\.npz.*other settings or data \(.*{message}"):
+            other()
+    with training.matmul_precision("medium"), pytest.raises(ValueError, match="precision: highest"):
+        pretrain(X, TINY, seed=0, checkpoint=path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match="not a readable"):
         pretrain(X, TINY, seed=0, checkpoint=path)
+
+
+@pytest.mark.parametrize("name", ["dec", "idec", "edesc"])
+def test_a_state_from_another_autoencoder_is_refused(small, tmp_path, name):
+    X, pretrained = small
+    path = tmp_path / "state.npz"
+    with killed_after(1):
+        fits(X, pretrained)[name](path)
+    other, wide = (pretrain(X, replace(TINY, n_code=n, n_epochs=1), seed=3).model for n in (4, 6))
+    again = fits(X, other, wide)[name]
+    with pytest.raises(ValueError, match=r"state\.npz.*\(start: \w+ there, \w+ now\)"):
+        again(path)
+
+
+def spoil(arrays, kind):
+    """Leave something out of a state, or put something wrong into it."""
+    module = [n for n in arrays if n.startswith("module/")]
+    optimizer = [n for n in arrays if n.startswith("optimizer/")]
+    if kind == "nan":
+        return arrays | {module[0]: arrays[module[0]] * np.nan}
+    if kind == "shape":
+        return arrays | {module[0]: arrays[module[0]][:1]}
+    if kind == "word":
+        return arrays | {module[0]: np.array("word")}
+    left_out = {"module": module[:1], "losses": ["arrays/losses"]}.get(kind)
+    if kind == "optimizer":  # all of one parameter
+        left_out = [n for n in optimizer if n.startswith(optimizer[0].rpartition("/")[0] + "/")]
+    return {n: a for n, a in arrays.items() if n not in left_out}
+
+
+@pytest.mark.parametrize("name", ["pretrain", "dec", "idec", "edesc"])
+@pytest.mark.parametrize("kind", ["nan", "shape", "word", "module", "optimizer", "losses"])
+def test_a_damaged_state_is_named_with_the_remedy(small, tmp_path, name, kind):
+    path = tmp_path / "state.npz"
+    fit = fits(*small)[name]
+    with killed_after(1):
+        fit(path)
+    save_arrays(path, spoil(load_arrays(path), kind))
+    with pytest.raises(ValueError, match=r"(?s)state\.npz is damaged \(.*delete it"):
+        fit(path)
 
 
 def test_kmeans_keeps_the_least_inertia():
@@ -784,6 +833,11 @@ def test_command_runs_methods_and_writes_the_record(command, tmp_path, capsys):
         (["--device", "cuda:7"], r"'cuda:7' is not there; there are: cpu"),
         (["--device", "tpu"], r"'tpu' is not there"),
         (["--epochs", "0"], r"at least 1, got 0"),
+        (["--epochs", "two"], r"--epochs: must be a whole number, got two"),
+        (["--seeds", "-1"], r"--seeds: must be a whole number from 0 to 4294967295, got -1"),
+        (["--seeds", "0", str(2**64)], r"from 0 to 4294967295, got 18446744073709551616"),
+        (["--seeds", str(2**32)], r"from 0 to 4294967295, got 4294967296"),
+        (["--seeds", "nan"], r"--seeds: must be a whole number, got nan"),
     ],
 )
 def test_command_refuses(command, tmp_path, capsys, option, message):
@@ -809,6 +863,12 @@ def test_command_refuses(command, tmp_path, capsys, option, message):
         (lambda: EDESCConfig(n_steps=0), r"n_steps must be at least 1, got 0"),
         (lambda: PretrainConfig(n_epochs=0), r"n_epochs must be at least 1, got 0"),
         (lambda: FeatureMixtureConfig(n_init=0), r"n_init must be at least 1, got 0"),
+        (lambda: dec_config(max_updates=2**64), r"max_updates must be at most"),
+        (lambda: replace(dec_config(), learning_rate=np.nan), r"learning_rate must be finite"),
+        (lambda: replace(idec_config(), tol=-1.0), r"tol must be finite and non-negative"),
+        (lambda: PretrainConfig(momentum=np.inf), r"momentum must be finite"),
+        (lambda: PretrainConfig(batch_size=0), r"batch_size must be at least 1, got 0"),
+        (lambda: EDESCConfig(smoothing=np.nan), r"smoothing must be finite"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, message):

@@ -15,9 +15,10 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from biglearn_core import GMM, lowrank, persistence
+from biglearn_core import GMM, devices, lowrank, persistence
 from biglearn_core.experiments import fashion
 from biglearn_core.experiments import fashion_summary as summary
+from biglearn_core.experiments import store as store_module
 from biglearn_core.experiments.fashion import Config, Images, Trace, most_likely, run_seed
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.matching import TASK_KINDS, Schedule
@@ -161,6 +162,26 @@ def test_unknown_start_is_refused():
         Config(start="random")
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seeds": (-1,)}, ValueError, "seeds must be at least 0, got -1"),
+        ({"seeds": (True,)}, TypeError, "seeds must be an integer"),
+        ({"seeds": (2**32,), "start": "kmeans"}, ValueError, "seeds must be at most 4294967295"),
+        ({"n_components": 0}, ValueError, "n_components must be at least 1"),
+        ({"n_iterations": 1.5}, TypeError, "n_iterations must be an integer, got 1.5"),
+        ({"covariance_floor": float("nan")}, ValueError, "covariance_floor must be finite"),
+        ({"p_joint": float("nan")}, ValueError, "p_joint must be finite"),
+        ({"beta": (float("nan"), 1.0)}, ValueError, r"beta\[0\] must be finite"),
+        ({"transform": "shear"}, ValueError, "transform must be"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        Config(**options)
+
+
 class Killed(BaseException):
     """Stands for the death of the process."""
 
@@ -262,6 +283,7 @@ def command(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     spec.loader.exec_module(module)
     monkeypatch.setattr(fashion, "load_images", lambda n, *, device: synthetic(60, 784))
+    monkeypatch.setattr(devices, "available_bytes", lambda device: 64 * 10**9)
     return module.main
 
 
@@ -308,11 +330,145 @@ def test_command_does_not_overwrite(command, tmp_path, capsys):
     assert command(arguments(tmp_path, "--resume")) == 0
 
 
-def test_command_refuses_to_resume_under_other_settings(command, tmp_path, capsys):
-    assert command(arguments(tmp_path)) == 0
+OTHER_SETTINGS = [
+    (["--kmeans_init"], "start: paper there, kmeans now"),
+    (["--num_component", "4"], "n_components: 3 there, 4 now"),
+    (["--data_size", "60"], "n_images: 70000 there, 60 now"),
+    (["--eps", "0.1"], "covariance_floor: 0.05 there, 0.1 now"),
+    (["--Niter", "3"], "n_iterations: 2 there, 3 now"),
+    (["--P2", "0.6"], r"p_marginal: 0.09\d* there, 0.19\d* now"),
+    (["--a_beta", "4"], r"beta: \[5.0, 1.0\] there, \[4.0, 1.0\] now"),
+]
+
+
+@pytest.fixture(params=["finished", "killed", "killed before the first task"])
+def left(request, command, tmp_path, monkeypatch):
+    """A folder where a run has ended, or was killed."""
+    if request.param == "finished":
+        assert command(arguments(tmp_path)) == 0
+    else:
+        number = 3 if request.param == "killed" else 1  # saves: start, scores, checkpoint
+        with monkeypatch.context() as patch:
+            kill_at_save(patch, number, renamed=True)
+            with pytest.raises(Killed):
+                command(arguments(tmp_path))
+    return tmp_path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("other", "message"), OTHER_SETTINGS)
+def test_command_refuses_to_resume_under_other_settings(command, left, capsys, other, message):
+    before = contents(left)
+    with pytest.raises(SystemExit) as refused:
+        command(arguments(left, "--resume", *other))
+    assert refused.value.code == 2
+    told = capsys.readouterr()
+    assert re.search(message, told.err)
+    assert "seed_30." in told.err
+    assert contents(left) == before
+    assert command(arguments(left, "--resume")) == 0
+
+
+def test_command_refuses_to_resume_with_other_code(command, left, capsys, monkeypatch):
+    before = contents(left)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "code_digest", lambda module: "0123456789ab")
+        with pytest.raises(SystemExit) as refused:
+            command(arguments(left, "--resume"))
+    assert refused.value.code == 2
+    assert re.search(r"code: \w{12} there, 0123456789ab now", capsys.readouterr().err)
+    assert contents(left) == before
+
+
+def test_a_refused_seed_leaves_the_others_untouched(command, tmp_path, capsys):
+    assert command(arguments(tmp_path, "--seeds", "4")) == 0
+    before = contents(tmp_path)
     with pytest.raises(SystemExit):
-        command(arguments(tmp_path, "--resume", "--eps", "0.1"))
-    assert "covariance_floor: 0.05 there, 0.1 now" in capsys.readouterr().err
+        command(arguments(tmp_path, "--seeds", "3", "4", "--resume", "--kmeans_init"))
+    assert "seed_4.json" in capsys.readouterr().err
+    assert contents(tmp_path) == before  # nothing of seed 3 was begun
+
+
+def test_the_log_of_another_run_is_not_overwritten(command, tmp_path, capsys):
+    assert command(arguments(tmp_path / "one", "--txt_dir", str(tmp_path))) == 0
+    before = contents(tmp_path)
+    with pytest.raises(SystemExit):
+        command(arguments(tmp_path / "two", "--txt_dir", str(tmp_path), "--kmeans_init"))
+    assert re.search(r"seed30\.txt is the log of .*name another --txt_dir", capsys.readouterr().err)
+    assert contents(tmp_path) == before
+
+
+def test_a_state_of_other_data_is_refused(tmp_path):
+    store = store_at(tmp_path)
+
+    def stop(trace):
+        if len(trace) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(CONFIG, 1, synthetic(), store=store, report=stop)
+    with pytest.raises(ValueError, match=r"seed_1\.checkpoint\.npz .*data: float32 \(90, 30\)"):
+        run_seed(CONFIG, 1, synthetic(seed=1), store=store)
+    run_seed(CONFIG, 1, synthetic(), store=store)
+
+
+def test_a_kmeans_start_is_drawn_once(tmp_path, monkeypatch):
+    """Another time it may round otherwise, which would make the state that of another run."""
+    config = replace(CONFIG, start="kmeans")
+    store, images = store_at(tmp_path, config), synthetic()
+
+    def stop(trace):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(config, 1, images, store=store, report=stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(fashion, "kmeans_start", None)
+        run = run_seed(config, 1, images, store=store)
+    assert_same_run(run, run_seed(config, 1, images, store=store_at(tmp_path / "other", config)))
+
+
+@pytest.mark.parametrize("kind", ["start", "scores"])
+@pytest.mark.parametrize("damage", ["another file", "a column less", "shorter"])
+def test_foreign_or_incomplete_states_are_named(tmp_path, kind, damage):
+    store = store_at(tmp_path)
+
+    def stop(trace):
+        if len(trace) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(CONFIG, 1, synthetic(), store=store, report=stop)
+    path = store.folder / f"seed_1.{kind}.npz"
+    arrays = persistence.load_arrays(path)
+    if damage == "another file":
+        arrays = {"x": np.arange(3)}
+    elif damage == "a column less":
+        del arrays["origin" if kind == "start" else "acc"]
+    else:
+        arrays = {n: a[:1] if a.ndim else np.array("{}") for n, a in arrays.items()}
+    persistence.save_arrays(path, arrays)
+    with pytest.raises(ValueError, match=rf"seed_1\.{kind}\.npz .*delete"):
+        run_seed(CONFIG, 1, synthetic(), store=store)
+
+
+def test_a_state_without_its_start_is_not_taken_on_trust(tmp_path):
+    store = store_at(tmp_path)
+
+    def stop(trace):
+        if len(trace) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(CONFIG, 1, synthetic(), store=store, report=stop)
+    (store.folder / "seed_1.start.npz").unlink()
+    with pytest.raises(ValueError, match=r"checkpoint\.npz lacks seed_1\.start\.npz .*delete it"):
+        run_seed(CONFIG, 1, synthetic(), store=store)
+    (store.folder / "seed_1.checkpoint.npz").unlink()
+    run_seed(CONFIG, 1, synthetic(), store=store)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +481,23 @@ def test_command_refuses_to_resume_under_other_settings(command, tmp_path, capsy
         (["--Niter", "0"], r"at least 1, got 0"),
         (["--dataset", "MNIST"], r"invalid choice: 'MNIST'"),
         (["--kmeans_init", "perhaps"], r"true or false, got perhaps"),
+        (["--seeds", "-1"], r"from 0 to 18446744073709551615, got -1"),
+        (["--seeds", "1", str(2**64)], r"from 0 to 18446744073709551615, got 18446744073709551616"),
+        (["--seeds", str(2**32), "--kmeans_init"], r"seeds must be at most 4294967295"),
+        (["--seeds", "1.5"], r"--seeds: must be a whole number, got 1.5"),
+        (["--a_beta", "nan"], r"--a_beta: must be finite, got nan"),
+        (["--b_beta", "inf"], r"--b_beta: must be finite, got inf"),
+        (["--b_beta", "0"], r"beta\[1\] must be finite and positive, got 0"),
+        (["--P1", "nan"], r"--P1: must be finite, got nan"),
+        (["--P2", "NaN"], r"--P2: must be finite, got NaN"),
+        (["--eps", "nan"], r"--eps: must be finite, got nan"),
+        (["--eps", "1e400"], r"--eps: must be finite, got 1e400"),
+        (["--eps", "-0.1"], r"covariance_floor must be finite and non-negative, got -0.1"),
+        (["--eps", "1e300"], r"covariance_floor must be 0, or from .*float32.*got 1e\+300"),
+        (["--eps", "1e300", "--kmeans_init"], r"covariance_floor must be 0, or from .*float32"),
+        (["--num_component", "100000"], r"n_components=100000 in 784 dimensions needs 737\.6 GB"),
+        (["--num_component", "many"], r"--num_component: must be a whole number, got many"),
+        (["--chunk_size", str(2**63)], r"chunk_size must be at most 9223372036854775807"),
     ],
 )
 def test_command_refuses(command, tmp_path, capsys, option, message):

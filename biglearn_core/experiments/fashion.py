@@ -114,6 +114,8 @@ class Config:
             check_integer("seeds", seed, least=0, most=most)
         for name in ("n_images", "n_components", "n_iterations", "n_local_steps"):
             check_integer(name, getattr(self, name), least=1)
+        if self.chunk_size is not None:
+            check_integer("chunk_size", self.chunk_size, least=1)
         check_real("covariance_floor", self.covariance_floor, least=0)
         self.schedule(1, seed=0)  # refuses what is no probability and no law
 
