@@ -29,6 +29,8 @@ CLASS_NAMES = frozenset(("class", "classes", "label", "labels", "target"))
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.I)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _COMMA_IN_NUMBER = re.compile(r"[+-]?\d+(,\d+)+", re.ASCII)
+# numpy takes them for spaces, although a damaged minus sign may be one of them.
+_STRANGE_SPACE = re.compile(r"[^\S \t\n]")
 _AS_COLUMNS = (
     "every cell must be a number, the class first, as an integer, cells separated by commas "
     "(or semicolons or tabs), rows equally long"
@@ -62,7 +64,8 @@ def read_csv(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
         for an index in the place of the class; for a first line of integers that may be the names
         of the columns; for a header that does not fit the rows, or names another column the class.
     """
-    lines = _read_lines(path, max_bytes)
+    text = _read_text(path, max_bytes)
+    lines = text.split("\n")
     filled = (number for number, line in enumerate(lines) if not _is_blank(line))
     start, second = next(filled, len(lines)), next(filled, None)
     if start == len(lines):
@@ -73,6 +76,11 @@ def read_csv(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
     if has_header and second is None:
         raise _no_rows(path)
     body = start + has_header
+    if strange := _STRANGE_SPACE.search(text, sum(len(line) + 1 for line in lines[:body])):
+        raise ValueError(
+            f"{path}: line {text.count(chr(10), 0, strange.start()) + 1} holds the character "
+            f"{strange.group()!a}, which is no part of a number; {_AS_COLUMNS}"
+        )
     try:
         table = np.loadtxt(
             (line for line in itertools.islice(lines, body, None) if not _is_blank(line)),
@@ -97,12 +105,11 @@ def read_csv(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
     return X, y
 
 
-def _read_lines(path: Path, max_bytes: int) -> list[str]:
+def _read_text(path: Path, max_bytes: int) -> str:
     stream = open_binary(path, max_bytes=max_bytes)
     with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
         try:
-            # Universal newlines; str.splitlines would split at form feeds and the like, too.
-            return text.read().split("\n")
+            return text.read()  # all ends of lines are \n in it
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not a text file in UTF-8: {error}") from error
 

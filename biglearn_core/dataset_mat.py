@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat, whosmat
+from scipy.io.matlab import matfile_version
 
 from biglearn_core.archives import MAX_BYTES, open_binary
 from biglearn_core.dataset_checks import split_class
@@ -17,6 +20,12 @@ from biglearn_core.dataset_checks import split_class
 __all__ = ["read_mat"]
 
 _REAL = re.compile(r"double|single|logical|u?int(8|16|32|64)")
+
+# Of the format of versions 5 to 7.2: codes of elements, of the real types, of the matrix classes.
+_MATRIX, _COMPRESSED = 14, 15
+_TYPES = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13))
+_CLASSES = range(6, 16)
+_COMPLEX = 0x800
 
 
 def read_mat(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +67,7 @@ def read_mat(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
                 and math.prod(shape) > 1
             }
             size = 8 * sum(map(math.prod, shapes.values()))
-            content.seek(0)
-            variables = {} if size > max_bytes else loadmat(content, variable_names=list(shapes))
+            variables = {} if size > max_bytes else _load(content, list(shapes), size)
     except NotImplementedError as error:
         raise ValueError(f"{path} is a MATLAB 7.3 file; save it again with -v7") from error
     # scipy documents no list of what it raises; on damaged files it is of a dozen types.
@@ -80,3 +88,44 @@ def read_mat(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
             f"or one named {name!r}, with the class in its first column"
         )
     return split_class(path, matrices[name].astype(np.float64))
+
+
+def _load(content: io.BytesIO, names: list[str], size: int) -> dict[str, np.ndarray]:
+    content.seek(0)
+    if matfile_version(content)[0] == 1:
+        # Twice: a complex matrix has two parts. Beside them there are only short names.
+        _check_types(content.getvalue(), limit=2 * size + 65536)
+    content.seek(0)
+    return loadmat(content, variable_names=names)
+
+
+def _check_types(content: bytes, *, limit: int) -> None:
+    """Refuse a matrix of an unknown type: scipy looks its code up beyond a table, and crashes."""
+    order = "<" if content[126:128] == b"IM" else ">"
+    place = 128
+    while place < len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        element = content[place + 8 : place + 8 + size]
+        place += 8 + size
+        if kind == _COMPRESSED:
+            element = zlib.decompressobj().decompress(element, limit)
+            (kind,) = struct.unpack_from(f"{order}I", element)
+            element = element[8:]
+        if kind == _MATRIX:
+            _check_matrix(element, order)
+
+
+def _check_matrix(element: bytes, order: str) -> None:
+    (flags,) = struct.unpack_from(f"{order}I", element, 8)
+    codes, place = [], 0
+    while place + 8 <= len(element):
+        code, size = struct.unpack_from(f"{order}II", element, place)
+        is_small = code > 0xFFFF  # four bytes at most, in the place of the size
+        codes.append(code & 0xFFFF)
+        place += 8 if is_small else 8 + -(-size // 8) * 8
+    # Before the data come the flags, the shape and the name.
+    data = codes[3 : 5 if flags & _COMPLEX else 4]
+    if flags & 0xFF in _CLASSES and not (
+        len(data) == (2 if flags & _COMPLEX else 1) and _TYPES.issuperset(data)
+    ):
+        raise ValueError(f"a matrix has data of the unknown types {data}")

@@ -161,7 +161,8 @@ def test_a_missing_value_is_named_and_never_a_header(tmp_path, marker, place):
         ("1,1_0\n1,2\n", r"line 1: column 2 is '1_0', not a number"),
         ("1,２\n1,2\n", r"line 1: column 2 is '２', not a number"),
         ("1,0x10\n1,2\n", r"line 1: column 2 is '0x10', not a number"),
-        ("1,2\x0c1,3\n", r"line 1: column 2 is .*, not a number"),
+        ("1,2\x0c1,3\n", r"line 1 holds the character '\\x0c', which is no part of a number"),
+        ("c\x0c,a\n1,2\n1,\x1d3\n", r"line 3 holds the character '\\x1d'"),
         ("x" * 200_000, r"holds no rows"),
         ("\n\n", r"holds no rows"),
     ],
@@ -252,6 +253,18 @@ def test_a_mat_file_that_declares_more_than_it_may_is_refused(tmp_path):
     refused(path, "holds more than max_bytes = 99 bytes", max_bytes=99)
 
 
+@pytest.mark.parametrize("byte", range(4))
+def test_a_mat_file_of_an_unknown_type_does_not_crash_python(tmp_path, byte):
+    stream = io.BytesIO()
+    savemat(stream, {"x": np.array(ROWS)})
+    whole = stream.getvalue()
+    place = whole.index(struct.pack("<2I", 9, 72)) + byte  # doubles, 72 bytes of them
+    for code in (0, 8, 14, 15, 20, 100, 200, 255):
+        if whole[place] != code:
+            damaged = whole[:place] + bytes([code]) + whole[place + 1 :]
+            refused(write(tmp_path, damaged, "mine.mat"), "cannot be read as a .mat file: ")
+
+
 def test_what_a_mat_file_holds_beside_the_matrix_does_not_matter(tmp_path):
     beside = {"s": {"a": 1}, "c": np.array([[1, "x"]], object), "z": np.eye(2) * 1j, "n": 5}
     savemat(tmp_path / "mine.mat", {"table": np.array(ROWS), **beside})
@@ -267,10 +280,11 @@ def test_missing_values_in_a_mat_file_are_named(tmp_path):
 
 
 def plain_csv(content):
-    """Read a comma-separated text with a header as it stands, without any check."""
+    """Read a comma-separated text as it stands; its first row may hold letters."""
     text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     rows = [row for row in csv.reader(text.split("\n")) if "".join(row).strip()]
-    return [[float(cell) for cell in row] for row in rows[1:]]
+    named = any(character.isalpha() for character in "".join(rows[0]))
+    return [[float(cell) for cell in row] for row in rows[named:]]
 
 
 def plain_libsvm(content):
@@ -291,13 +305,19 @@ LIBSVM = b"".join(b"%d 1:%r 2:%r 3:%r\n" % (r[0], *r[1:]) for r in TABLE.tolist(
 COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 
 
-def matlab():
+def matlab(**options):
     stream = io.BytesIO()
-    savemat(stream, {"x": TABLE})
+    savemat(stream, {"z": TABLE[:3, :3] * 1j, "x": TABLE}, **options)
     return stream.getvalue()
 
 
-FORMATS = {".csv": CSV, "": LIBSVM, ".mat": matlab()}
+FORMATS = {
+    "a.csv": CSV,
+    "a": LIBSVM,
+    "x.mat": matlab(),
+    "compressed.mat": matlab(do_compression=True),
+    "version4.mat": matlab(format="4"),
+}
 
 
 @st.composite
@@ -336,22 +356,22 @@ def read_or_refused(path):
     return None
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_a_damaged_file_is_refused_by_name_or_read_as_it_stands(folder, ending, data):
-    content = data.draw(damages(FORMATS[ending]))
-    path = folder / f"damaged{ending}"
+def test_a_damaged_file_is_refused_by_name_or_read_as_it_stands(folder, name, data):
+    content = data.draw(damages(FORMATS[name]))
+    path = folder / name
     path.write_bytes(content)
     found = read_or_refused(path)
     if found is None:
         return
     assert np.isfinite(found.X_train).all()
     assert found.y_train.dtype == np.int64
-    if ending == ".csv":
+    if name == "a.csv":
         table = np.column_stack([found.y_train, found.X_train])
         np.testing.assert_array_equal(table, plain_csv(content))
-    elif ending == "":
+    elif name == "a":
         rows = [
             (label, {j: v for j, v in enumerate(row) if v != 0})
             for row, label in zip(found.X_train, found.y_train, strict=True)
