@@ -18,7 +18,7 @@ from biglearn_core.density import LOG_2PI, Form, Law, dense_forms
 from biglearn_core.lowrank import LowRankCovariances, low_rank_forms
 from biglearn_core.points import Chunk, squared_norms
 
-__all__ = ["Evaluation", "component_log_prob", "differentiable_log_prob", "evaluate", "is_far"]
+__all__ = ["Evaluation", "component_log_prob", "evaluate", "evaluate_differentiably", "is_far"]
 
 # Working memory of one chunk.
 _CHUNK_BYTES = 8 * 2**20
@@ -125,8 +125,7 @@ def evaluate(
     if low_rank is not None:
         forms = [*low_rank_forms(weights, means, low_rank, centre, X.dtype), *forms]
     size = chunk_size or max(1, _CHUNK_BYTES // forms[0].density.bytes_per_point)
-    parts = [_evaluate_rows(rows, law, forms) for rows in X.split(size)]
-    return Evaluation.joined(parts)
+    return Evaluation.joined([_evaluate_rows(rows, law, forms) for rows in X.split(size)])
 
 
 def component_log_prob(X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
@@ -207,22 +206,28 @@ def _compare_directions(X: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     With x = s u, log π_k N(x | μ_k, Σ_k) = −s² A_k + s B_k + C_k, where A_k and B_k depend on the
     direction u alone. The largest s² A_k and s B_k are split off before anything is multiplied by
     s, so that nothing overflows, and where all A_k agree to rounding, as of equal covariances, B_k
-    decides.
+    decides. s is the larger of the row and the origin, for either may be zero.
 
     Returns
     -------
     relative : Tensor of shape (K, n)
     shift : Tensor of shape (n,)
         −inf where the log-density is below the least number.
+
+    Raises
+    ------
+    ValueError
+        When the means themselves are so far apart that nothing can be compared.
     """
-    sizes = X.abs().amax(dim=1)
+    sizes = X.abs().amax(dim=1).clamp_min(law.centre.abs().max())
     directions = (X / sizes[:, None] - law.centre / sizes[:, None]).T
     along = law.whitening @ directions
     at_mean = (law.whitening @ law.means[:, :, None]).squeeze(2)
     A = 0.5 * along.square().sum(dim=1)
     B = (at_mean[:, None, :] @ along).squeeze(1)
+    absent = torch.isneginf(law.log_constants)[:, None]
     C = (law.log_constants - 0.5 * at_mean.square().sum(dim=1))[:, None]
-    absent = torch.isneginf(C)
+    C = C.clamp_min(torch.finfo(C.dtype).min).masked_fill(absent, -torch.inf)
     eps = _ROUNDING * torch.finfo(A.dtype).eps
     least = A.masked_fill(absent, torch.inf).amin(dim=0)
     excess = A - least
@@ -231,13 +236,33 @@ def _compare_directions(X: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     steepest = slopes.amax(dim=0)
     gaps = steepest - slopes
     gaps = gaps.masked_fill(gaps <= eps * B.abs().amax(dim=0), 0.0)
-    return C - sizes * gaps, sizes * (steepest - sizes * least)
+    relative = C - sizes * gaps
+    lost = ~torch.isfinite(relative.amax(dim=0))
+    if lost.any():
+        raise ValueError(
+            f"{lost.sum()} rows cannot be compared with the components: means so far apart, or "
+            "covariances so small, that distances in standard deviations leave float64. Rescale "
+            "the data"
+        )
+    return relative, sizes * (steepest - sizes * least)
 
 
-def differentiable_log_prob(
+class _WithValue(torch.autograd.Function):
+    """A value that is known more accurately, with the gradient of the formula."""
+
+    @staticmethod
+    def forward(ctx, formula: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def evaluate_differentiably(
     X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor
-) -> Tensor:
-    """Log π_k N(x_n | μ_k, Σ_k) for automatic differentiation, by the formula and nothing else.
+) -> Evaluation:
+    """Evaluate for automatic differentiation, by the formula and nothing else.
 
     Parameters
     ----------
@@ -248,12 +273,23 @@ def differentiable_log_prob(
 
     Returns
     -------
-    log_prob : Tensor of shape (K, N)
-        In nats; its graph holds N·K·D numbers.
+    evaluation : Evaluation
+        Its graph holds N·K·D numbers. Where the formula is blurred, far out, its values are those
+        of `evaluate`.
     """
     factors = torch.linalg.cholesky(covariances.double())
     residuals = X.double() - means.double()[:, None]
     whitened = torch.linalg.solve_triangular(factors, residuals.mT, upper=False)
     log_determinants = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-    constants = weights.double().log() - log_determinants - 0.5 * X.shape[1] * LOG_2PI
-    return (constants[:, None] - 0.5 * whitened.square().sum(dim=1)).to(X.dtype)
+    constants = (weights.double().log() - log_determinants - 0.5 * X.shape[1] * LOG_2PI)[:, None]
+    log_prob = constants - 0.5 * whitened.square().sum(dim=1)
+    with torch.no_grad():
+        shift = log_prob.amax(dim=0)
+        far = is_far(log_prob, constants)
+        rows = X[far].double()
+        exact = evaluate(rows, weights.double(), means.double(), covariances.double())
+    relative = log_prob - shift
+    if far.any():
+        relative = relative.masked_scatter(far, _WithValue.apply(log_prob[:, far], exact.relative))
+        shift[far] = 0.0 if exact.shift is None else exact.shift
+    return Evaluation(relative.to(X.dtype), shift.to(X.dtype))

@@ -6,17 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.evaluation import Evaluation, differentiable_log_prob, evaluate
+from biglearn_core.evaluation import Evaluation, evaluate, evaluate_differentiably
 from biglearn_core.linalg import cholesky, symmetrize
 from biglearn_core.lowrank import LowRankCovariances
 from biglearn_core.persistence import load_arrays, save_arrays
 
 __all__ = ["GMM"]
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 # How far weights may be from summing to one and covariances from symmetry, in units of eps.
 _ROUNDING = 1e3
@@ -152,9 +155,11 @@ class GMM:
             When dtype or device of `X` are not the model's.
         """
         self._check_points(X)
+        if chunk_size is not None:
+            _check_count("chunk_size", chunk_size)
         parameters = self.weights, self.means, self.covariances
         if torch.is_grad_enabled() and any(t.requires_grad for t in (X, *parameters)):
-            return Evaluation(differentiable_log_prob(X, *parameters), None)
+            return evaluate_differentiably(X, *parameters)
         return evaluate(X, *parameters, self.low_rank, chunk_size=chunk_size)
 
     def component_log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
@@ -244,8 +249,7 @@ class GMM:
         X : Tensor of shape (n, D)
         z : int64 Tensor of shape (n,)
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
+        _check_count("n", n)
         if generator is None:
             generator = torch.Generator(device=self.device)
             generator.seed()
@@ -311,7 +315,10 @@ class GMM:
         known = self._check_index(index)
         if len(known) == self.n_features:
             raise ValueError("all coordinates are given; leave at least one out of index")
-        values = torch.as_tensor(values, dtype=self.dtype, device=self.device)
+        try:
+            values = torch.as_tensor(values, dtype=self.dtype, device=self.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"values must be a list of numbers, got {values!r}") from error
         if values.shape != (len(known),):
             raise ValueError(
                 f"values must have shape ({len(known)},), one per index, got {tuple(values.shape)}"
@@ -360,6 +367,16 @@ class GMM:
         A = torch.as_tensor(A, dtype=self.dtype, device=self.device)
         if A.ndim != 2 or A.shape[1] != self.n_features:
             raise ValueError(f"A must have shape (d, {self.n_features}), got {tuple(A.shape)}")
+        if not torch.isfinite(A).all():
+            raise ValueError("A must be finite; found NaN or infinity")
+        # Units of the rows do not matter, but squares of them must be numbers.
+        sizes = A.abs().amax(dim=1, keepdim=True).double()
+        rank = int(torch.linalg.matrix_rank(A.double() / sizes.where(sizes > 0, 1.0)))
+        if rank < len(A):
+            raise ValueError(
+                f"A must be of full row rank, got {len(A)} rows of rank {rank}: their image has no "
+                "density; leave out rows that are combinations of others"
+            )
         image = self._image(A)
         return _derived("the image", image.weights, image.means, image.covariances)
 
@@ -551,6 +568,12 @@ class GMM:
                 "weights must be non-negative and sum to 1, got least weight "
                 f"{self.weights.min().item():g} and sum {total:g}"
             )
+        least = self.covariances.diagonal(dim1=1, dim2=2).min().item()
+        if 0 < least < torch.finfo(self.dtype).tiny:
+            raise ValueError(
+                f"covariances have a variance of {least:g}, below the least that {self.dtype} "
+                f"holds with all digits ({torch.finfo(self.dtype).tiny:g}): rescale the data"
+            )
         asymmetry = (self.covariances - self.covariances.mT).abs().max().item()
         if asymmetry > tolerance * self.covariances.abs().max().item():
             raise ValueError(
@@ -575,6 +598,8 @@ class GMM:
             )
 
     def _check_index(self, index: Tensor | Sequence[int] | Sequence[bool]) -> Tensor:
+        if isinstance(index, list | tuple) and 0 < sum(map(_is_bool, index)) < len(index):
+            raise ValueError(f"index must be coordinates or a mask, got some of each: {index}")
         try:
             index = torch.as_tensor(index, device=self.device)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -586,13 +611,22 @@ class GMM:
                     f"coordinate, got {tuple(index.shape)}"
                 )
             index = index.nonzero().squeeze(1)
-        if index.ndim != 1 or index.numel() == 0 or index.is_floating_point():
+        if index.ndim != 1 or index.numel() == 0 or index.dtype not in _INTEGERS:
             raise ValueError(f"index must be a non-empty list of coordinates, got {index}")
         if index.min() < 0 or index.max() >= self.n_features:
             raise ValueError(f"index must lie in 0..{self.n_features - 1}, got {index.tolist()}")
         if index.unique().numel() != index.numel():
             raise ValueError(f"index must not repeat a coordinate, got {index.tolist()}")
         return index.long()
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an int of at least 1, got {value!r}")
 
 
 def _check_dtype(name: str, dtype: torch.dtype) -> None:
