@@ -26,7 +26,7 @@ from biglearn_core.missing import (
     conditional_sample,
     evaluate_incomplete,
 )
-from biglearn_core.scaling import UnitScale
+from biglearn_core.scaling import UnitScale, with_largest_near_one
 from biglearn_core.tables import with_nan
 
 __all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
@@ -67,10 +67,13 @@ def validate_rows(
             estimator,
             X,
             dtype=[np.float64, np.float32],
+            order="C",
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
             reset=reset,
         )
+    except OverflowError as error:
+        raise ValueError(f"Input X contains a number too large for float64: {error}") from error
     except ValueError as error:
         if "could not convert" not in str(error):
             raise
@@ -111,7 +114,12 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
             f"sample_weight has {np.ma.count_masked(sample_weight)} masked entries; give every row "
             "a weight, zero to leave it out"
         )
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, allow_all_zero_weights=True)
+    try:
+        weights = _check_sample_weight(
+            with_nan(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"sample_weight must hold one finite number a row: {error}") from error
     if (weights < 0).any():
         raise ValueError(
             f"Negative values in data passed to sample_weight: {(weights < 0).sum()} of "
@@ -407,7 +415,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 raise ValueError(f"{name} must be an int, got {getattr(self, name)}")
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=True)
         if sample_weight is not None:
-            sample_weight = validate_weights(sample_weight, X)
+            sample_weight = with_largest_near_one(validate_weights(sample_weight, X))
         if self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} exceeds the number of rows, n_samples={len(X)}: "
@@ -485,5 +493,7 @@ def _weighted(log_density: np.ndarray, sample_weight: ArrayLike | None) -> _Weig
     weights = validate_weights(sample_weight, log_density[:, None])
     exponent = np.frexp(weights.max())[1]
     scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
-    total = scaled.sum()
-    return _Weighted(float(scaled @ log_density / total), float(np.ldexp(total, exponent)))
+    total, some = scaled.sum(), scaled > 0  # a log-density of −inf counts only where it has weight
+    with np.errstate(over="ignore"):
+        n_rows = float(np.ldexp(total, exponent))
+    return _Weighted(float(scaled[some] @ log_density[some] / total), n_rows)

@@ -183,6 +183,8 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
         rows = block.rows[block.real]
         relative[:, rows] = values.movedim(1, 0)[:, block.real]
         shift[rows] = shifts[block.real]
+    highest = relative.amax(dim=0)  # what is left is small, and so keeps its digits in float32
+    relative, shift = relative - highest, shift + highest
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 

@@ -35,6 +35,8 @@ _N_ROWS = 64
 _DENSEST = 0.1
 _SEARCHED_ROWS = 100_000
 
+_ROWS_AT_ONCE = 10_000
+
 
 def default_floor(Z: np.ndarray, n_components: int) -> float:
     """Choose the least eigenvalue of covariances for data at unit scale.
@@ -70,7 +72,7 @@ def local_variance(Z: np.ndarray, n_components: int) -> float:
     variance : float
         That of a Gaussian which holds a K-th of the rows, with a tenth of its rows as near to one
         of them as seen here. A tenth of all rows have neighbours as near, so that few rows do not
-        set it. Infinite where there are too few rows to tell.
+        set it. Infinite where there are too few rows to tell, or so many gaps.
     """
     searched = Z[:: -(-len(Z) // _SEARCHED_ROWS)]
     n_neighbours = math.ceil(_NEIGHBOURHOOD * len(searched) / n_components)
@@ -80,11 +82,16 @@ def local_variance(Z: np.ndarray, n_components: int) -> float:
     if np.isnan(searched).any():
         distances = nan_euclidean_distances(rows, searched)
     else:
-        distances = torch.cdist(torch.from_numpy(rows), torch.from_numpy(searched)).numpy()
+        # In float64: what cancels in float32 may be wider than the clusters.
+        parts = torch.from_numpy(searched).split(_ROWS_AT_ONCE)
+        one = torch.from_numpy(rows).double()
+        distances = torch.cat([torch.cdist(one, part.double()) for part in parts], dim=1).numpy()
     nearest = np.partition(distances, n_neighbours, axis=1)[:, n_neighbours]
     nearest = nearest[np.isfinite(nearest)].astype(np.float64)
     if len(nearest) == 0:
         return math.inf
     distance = np.quantile(nearest, _DENSEST, method="lower")
+    if distance == 0:  # rows that agree wherever both have values, as of ratings
+        return math.inf
     # Two rows of one Gaussian N(m, σ² I) are apart by 2σ² χ² with D degrees of freedom.
     return float(distance**2 / (2 * chi2.ppf(_NEIGHBOURHOOD, Z.shape[1])))

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from pandas.util import hash_array
 from scipy.spatial.distance import pdist
 
 from biglearn_core.gmm import GMM
+from biglearn_core.init import drawn_in
 
-__all__ = ["UnitData", "UnitScale", "to_unit_scale"]
+__all__ = ["UnitData", "UnitScale", "to_unit_scale", "with_largest_near_one"]
 
 # Skewness and kurtosis agree to this many decimals where only rounding tells features apart.
 _DECIMALS = 8
@@ -29,8 +31,9 @@ _HEAVIEST = 3.0
 # Values that are compared pairwise, those at even ranks.
 _COMPARED_VALUES = 256
 
-# Values at unit scale are cut here where only their order or rank counts.
-_FAR_OUT = 1e6
+# Values at unit scale are cut here where features are told apart: their fourth powers must not
+# drown the decimals that count.
+_CUT = 50.0
 
 # Scales whose squares, times the covariance floor, are numbers of the dtype; and values at unit
 # scale whose squares can still be added up.
@@ -231,7 +234,7 @@ def to_unit_scale(
     share a value that the quartile is zero, as in an indicator of something rare, it is taken over
     distinct values, each counted once.
     """
-    weights = np.ones(len(X)) if sample_weight is None else _with_largest_near_one(sample_weight)
+    weights = np.ones(len(X)) if sample_weight is None else with_largest_near_one(sample_weight)
     rows, weights = _merge_equal(X[weights > 0], weights[weights > 0])
     if len(rows) < least_rows:
         parts = np.resize(np.arange(len(rows)), least_rows)
@@ -244,14 +247,25 @@ def to_unit_scale(
     _refuse_far_rows(Z, X.dtype)
     order = _feature_order(Z, weights)
     Z = Z[:, order]
-    sorted_rows = np.argsort(_row_keys(Z), kind="stable")
+    sorted_rows = np.argsort(_row_keys(drawn_in(torch.from_numpy(Z)).numpy()), kind="stable")
     Z, weights = Z[sorted_rows].astype(X.dtype), weights[sorted_rows]
     relative = None if equal else (weights / weights.mean()).astype(X.dtype)
     return UnitData(Z, relative, UnitScale(centre, scale, order))
 
 
-def _with_largest_near_one(weights: np.ndarray) -> np.ndarray:
-    """Multiply by a power of two, which is exact, so that sums neither overflow nor underflow."""
+def with_largest_near_one(weights: np.ndarray) -> np.ndarray:
+    """Multiply by a power of two, which is exact, so that sums neither overflow nor underflow.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (N,)
+        Non-negative, not all zero.
+
+    Returns
+    -------
+    weights : float64 ndarray of shape (N,)
+        At most one.
+    """
     return np.ldexp(weights.astype(np.float64), -np.frexp(weights.max())[1])
 
 
@@ -317,7 +331,7 @@ def _typical_distance(values: np.ndarray) -> float:
     """Lower quartile of the distances between values; zero where there is but one."""
     if len(values) < 2:
         return 0.0
-    distances = pdist(values[:, None])
+    distances = pdist(values[:, None], "cityblock")  # without squares, which underflow
     return float(np.partition(distances, len(distances) // 4)[len(distances) // 4])
 
 
@@ -333,13 +347,23 @@ def _refuse_far_rows(Z: np.ndarray, dtype: np.dtype) -> None:
 
 def _feature_order(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Order by skewness, then kurtosis, whatever columns the features stand in."""
-    known = np.where(np.isnan(Z), 0.0, Z).clip(-_FAR_OUT, _FAR_OUT)
+    known = np.where(np.isnan(Z), 0.0, Z).clip(-_CUT, _CUT)
     skewness, kurtosis = ((weights @ known**power) / weights.sum() for power in (3, 4))
     return np.lexsort((kurtosis.round(_DECIMALS), skewness.round(_DECIMALS)))
 
 
+def _row_hashes(X: np.ndarray) -> np.ndarray:
+    """Numbers that are equal for equal rows, and for no others, however small the difference."""
+    rng = np.random.default_rng(0)
+    hashes = np.zeros(len(X), dtype=np.uint64)
+    for column in np.where(np.isnan(X), np.nan, X + 0.0).T:  # one NaN, and one zero
+        odd = rng.integers(2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        hashes += hash_array(np.ascontiguousarray(column)) * odd
+    return hashes
+
+
 def _row_keys(X: np.ndarray) -> np.ndarray:
-    """Project every row onto one random direction; equal rows get equal keys."""
+    """Project every row onto one random direction."""
     rng = np.random.default_rng(0)
     known = ~np.isnan(X)
     values, gaps = rng.uniform(0.5, 1.5, (2, X.shape[1]))
@@ -350,7 +374,7 @@ def _row_keys(X: np.ndarray) -> np.ndarray:
 
 
 def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(_row_keys(X), kind="stable")
+    order = np.argsort(_row_hashes(X), kind="stable")
     X, weights = X[order], weights[order]
     same = (X[1:] == X[:-1]) | (np.isnan(X[1:]) & np.isnan(X[:-1]))
     first = np.flatnonzero(np.append(True, ~same.all(axis=1)))

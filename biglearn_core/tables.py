@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
 import torch
 
 __all__ = ["with_nan"]
+
+_MISSING = ("NAType", "NaTType")
+_DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 def with_nan(X: Any) -> Any:
@@ -27,53 +31,64 @@ def with_nan(X: Any) -> Any:
     ------
     TypeError
         For dates, and for a lazy frame.
+    ValueError
+        For complex numbers in a data frame or a masked array.
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).numpy()
     if hasattr(X, "collect_schema") and hasattr(X, "collect"):
         raise TypeError(f"X is a {type(X).__name__}, which holds no values yet: call X.collect()")
-    if hasattr(X, "dtypes") and hasattr(X, "iloc"):
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
         return _frame_with_nan(X)
-    if isinstance(X, np.ma.MaskedArray):
-        X = X if X.dtype.kind == "f" else X.astype(np.float64)
-        return X.filled(np.nan)
     if isinstance(X, list | tuple):
         X = _as_objects(X)
-    kind = getattr(getattr(X, "dtype", None), "kind", "")
-    if kind in ("m", "M"):
-        raise TypeError(_dates("X"))
-    return _objects_with_nan(X) if kind == "O" and isinstance(X, np.ndarray) else X
+    if isinstance(X, np.ma.MaskedArray):
+        _check_kind("X", X.dtype)
+        X = X.astype(np.float64) if X.dtype.kind in "biu" else X
+        if X.dtype.kind == "f":
+            return X.filled(np.nan)
+        X = np.where(np.ma.getmaskarray(X), None, X.data)
+    if not isinstance(X, np.ndarray):
+        return X
+    if X.dtype.kind in "mM":
+        _check_kind("X", X.dtype)
+    return _objects_with_nan("X", X) if X.dtype.kind == "O" else X
 
 
 def _frame_with_nan(frame: Any) -> Any:
-    dates = [name for name, dtype in frame.dtypes.items() if dtype.kind in "mM"]
-    if dates:
-        raise TypeError(_dates(f"columns {dates}"))
-    objects = [i for i, dtype in enumerate(frame.dtypes) if dtype.kind == "O"]
-    if not objects:
+    """Look through the columns of a frame; a frame of another library is only looked at."""
+    pandas = hasattr(frame, "iloc")
+    dtypes = list(frame.dtypes)
+    for name, dtype in zip(frame.columns, dtypes, strict=True):
+        _check_kind(f"column {name!r}", dtype)
+    objects = [i for i, dtype in enumerate(dtypes) if getattr(dtype, "kind", "") == "O"]
+    if not (pandas and objects):
         return frame
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
     for i in objects:
         column = columns[i]
-        columns[i] = type(column)(
-            _objects_with_nan(column.to_numpy()), index=column.index, name=column.name
-        )
+        cells = _objects_with_nan(f"column {column.name!r}", column.to_numpy(dtype=object))
+        columns[i] = type(column)(cells, index=column.index, name=column.name)
     filled = type(frame)(dict(enumerate(columns)), index=frame.index)
     filled.columns = frame.columns
     return filled
 
 
 def _as_objects(rows: list | tuple) -> Any:
-    """Look into nested lists for None and the like; leave all others to scikit-learn."""
+    """Look into nested lists for cells that are no numbers; leave all others to scikit-learn."""
+    # An array of arrays would drop their masks, and turn dates into numbers.
+    unpacked = [list(row) if isinstance(row, np.ndarray) and row.ndim else row for row in rows]
     try:
-        cells = np.array(rows, dtype=object)
+        cells = np.array(unpacked, dtype=object)
     except ValueError:  # rows of different lengths
         return rows
-    return cells if any(map(_is_missing, cells.ravel())) else rows
+    return cells if any(_is_missing(c) or _is_date(c) for c in cells.ravel()) else rows
 
 
-def _objects_with_nan(cells: np.ndarray) -> np.ndarray:
+def _objects_with_nan(what: str, cells: np.ndarray) -> np.ndarray:
+    if any(_is_date(cell) and not _is_missing(cell) for cell in cells.ravel()):
+        raise TypeError(_dates(what))
     missing = np.fromiter(map(_is_missing, cells.ravel()), dtype=bool, count=cells.size)
     cells = np.where(missing.reshape(cells.shape), np.nan, cells)
     try:
@@ -82,11 +97,24 @@ def _objects_with_nan(cells: np.ndarray) -> np.ndarray:
         return cells  # text and the like, of which scikit-learn tells
 
 
+def _check_kind(what: str, dtype: Any) -> None:
+    """Refuse what conversion to float would turn into other numbers without a word."""
+    temporal = getattr(dtype, "is_temporal", None)  # polars
+    if getattr(dtype, "kind", "") in ("m", "M") or (temporal is not None and temporal()):
+        raise TypeError(_dates(what))
+    if getattr(dtype, "kind", "") == "c":
+        raise ValueError(f"{what} holds complex numbers: pass real and imaginary parts as features")
+
+
 def _is_missing(cell: Any) -> bool:
-    return cell is None or cell is np.ma.masked or type(cell).__name__ in ("NAType", "NaTType")
+    return cell is None or cell is np.ma.masked or type(cell).__name__ in _MISSING
+
+
+def _is_date(cell: Any) -> bool:
+    return isinstance(cell, _DATES) or type(cell).__name__ == "Period"
 
 
 def _dates(what: str) -> str:
     return (
-        f"{what} hold dates or durations: turn them into numbers, for example days since the first"
+        f"{what} holds dates or durations: turn them into numbers, for example days since the first"
     )
