@@ -22,6 +22,10 @@ __all__ = [
 ]
 
 
+# Least eigenvalue that rounding spares, in units of eps times the trace.
+_ROUNDING = 8
+
+
 def symmetrize(matrices: Tensor) -> Tensor:
     """Symmetric part of a batch of square matrices.
 
@@ -108,6 +112,9 @@ def largest_eigenvalue_bound(matrices: Tensor) -> Tensor:
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
     """Raise every eigenvalue below `floor` to it: V max(Λ, ε) Vᵀ of the symmetric part.
 
+    The floor of a matrix is at least what rounding leaves of eigenvalues beside its largest, as of
+    a component that holds rows far out: with less the result would not be positive definite.
+
     Only matrices for which Σ − εI has no Cholesky factor are decomposed: the others are unchanged
     by the floor.
 
@@ -126,32 +133,37 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
         Number of matrices that had an eigenvalue at or below the floor.
     """
     covariances = symmetrize(covariances)
-    failed = has_eigenvalue_below(covariances, floor)
+    traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
+    floors = (_ROUNDING * torch.finfo(covariances.dtype).eps * traces).clamp_min_(floor)
+    failed = has_eigenvalue_below(covariances, floors)
     n_floored = torch.count_nonzero(failed).item()
     if n_floored:
         below = failed.nonzero().squeeze(1)
         values, vectors = _eigh(covariances[below])
-        lifted = torch.bmm(vectors * values.clamp_min_(floor)[:, None, :], vectors.mT)
+        values = values.maximum(floors[below, None])
+        lifted = torch.bmm(vectors * values[:, None, :], vectors.mT)
         covariances[below] = symmetrize(lifted)
     return covariances, n_floored
 
 
-def has_eigenvalue_below(matrices: Tensor, threshold: float) -> Tensor:
+def has_eigenvalue_below(matrices: Tensor, threshold: float | Tensor) -> Tensor:
     """Whether M − tI has no Cholesky factor: an eigenvalue of M is at or below t.
 
     Parameters
     ----------
     matrices : Tensor of shape (K, D, D)
         Symmetric; the lower triangle is read.
-    threshold : float
+    threshold : float or Tensor of shape (K,)
         t.
 
     Returns
     -------
     below : bool Tensor of shape (K,)
     """
-    shift = threshold * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    return torch.linalg.cholesky_ex(matrices - shift).info != 0
+    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    if isinstance(threshold, Tensor):
+        threshold = threshold[:, None, None]
+    return torch.linalg.cholesky_ex(matrices - threshold * identity).info != 0
 
 
 def eigenpairs_above(matrix: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
