@@ -41,6 +41,7 @@ from biglearn_core.persistence import load_arrays, save_arrays
 ROOT = Path(__file__).resolve().parents[1]
 AWKWARD = "Ordner mit Leerzeichen é"
 LIMIT = 120
+LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-cuda.lock")
 
 
 def notebook(*cells):
@@ -535,7 +536,7 @@ def test_make_reproduce_in_a_folder_with_an_awkward_name(tmp_path, unbroken, mon
     python = folder / ".venv" / "bin" / "python"
     python.write_text(WRAPPER.format(python=sys.executable))
     python.chmod(0o755)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", *LOCKS, "pyproject.toml"):
         shutil.copy2(ROOT / name, folder)
     (folder / ".venv" / ".ready").touch()
     done = subprocess.run(
