@@ -18,6 +18,7 @@ __all__ = [
     "has_eigenvalue_below",
     "inverse_triangular",
     "largest_eigenvalue_bound",
+    "resolved_floors",
     "symmetrize",
 ]
 
@@ -109,11 +110,29 @@ def largest_eigenvalue_bound(matrices: Tensor) -> Tensor:
     return power.flatten(1).norm(dim=1).pow_(0.25).mul_(scale)
 
 
+def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
+    """Raise a floor to what rounding spares beside the largest eigenvalue of each matrix.
+
+    With less a component that holds rows far out would not be positive definite.
+
+    Parameters
+    ----------
+    covariances : Tensor of shape (K, D, D)
+    floor : float
+
+    Returns
+    -------
+    floors : Tensor of shape (K,)
+        `floor` itself where the spread of a component is ordinary.
+    """
+    traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
+    return (_ROUNDING * torch.finfo(covariances.dtype).eps * traces).clamp_min_(floor)
+
+
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
     """Raise every eigenvalue below `floor` to it: V max(Λ, ε) Vᵀ of the symmetric part.
 
-    The floor of a matrix is at least what rounding leaves of eigenvalues beside its largest, as of
-    a component that holds rows far out: with less the result would not be positive definite.
+    The floor of a matrix is that of `resolved_floors`.
 
     Only matrices for which Σ − εI has no Cholesky factor are decomposed: the others are unchanged
     by the floor.
@@ -133,8 +152,7 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
         Number of matrices that had an eigenvalue at or below the floor.
     """
     covariances = symmetrize(covariances)
-    traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
-    floors = (_ROUNDING * torch.finfo(covariances.dtype).eps * traces).clamp_min_(floor)
+    floors = resolved_floors(covariances, floor)
     failed = has_eigenvalue_below(covariances, floors)
     n_floored = torch.count_nonzero(failed).item()
     if n_floored:
