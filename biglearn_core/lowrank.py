@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate
-from biglearn_core.linalg import eigenpairs_above, symmetrize
+from biglearn_core.linalg import eigenpairs_above, resolved_floors, symmetrize
 from biglearn_core.points import Chunk, Points, squared_norms
 from biglearn_core.truncation import truncated_moments
 
@@ -199,7 +199,7 @@ def floor_to_low_rank(covariances: Tensor, floor: float) -> tuple[Tensor, LowRan
     covariances : Tensor of shape (K, D, D)
         Of which the symmetric part is taken; may be indefinite.
     floor : float
-        ε > 0.
+        ε > 0, of a matrix that of `resolved_floors`.
 
     Returns
     -------
@@ -207,11 +207,14 @@ def floor_to_low_rank(covariances: Tensor, floor: float) -> tuple[Tensor, LowRan
     low_rank : LowRankCovariances
         The same matrices.
     """
-    pairs = [_directions_above(symmetrize(matrix), floor) for matrix in covariances]
+    floors = resolved_floors(covariances, floor)
+    matrices = zip(covariances, floors.tolist(), strict=True)
+    pairs = [_directions_above(symmetrize(matrix), least) for matrix, least in matrices]
+    excesses = [values - least for (values, _), least in zip(pairs, floors, strict=True)]
     low_rank = LowRankCovariances(
-        backgrounds=covariances.new_full((len(pairs),), floor),
+        backgrounds=floors,
         directions=torch.cat([vectors for _, vectors in pairs]),
-        excesses=torch.cat([values for values, _ in pairs]) - floor,
+        excesses=torch.cat(excesses),
         ranks=tuple(len(values) for values, _ in pairs),
     )
     return low_rank.dense(), low_rank
