@@ -27,7 +27,7 @@ from biglearn_core.missing import (
     evaluate_incomplete,
 )
 from biglearn_core.scaling import UnitScale, with_largest_near_one
-from biglearn_core.tables import with_nan
+from biglearn_core.tables import holds_float32, with_nan
 
 __all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
 
@@ -66,7 +66,7 @@ def validate_rows(
         X = validate_data(
             estimator,
             X,
-            dtype=[np.float64, np.float32],
+            dtype=np.float32 if holds_float32(X) else [np.float64, np.float32],
             order="C",
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
@@ -374,9 +374,18 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=False)
         Z = torch.from_numpy(self._scale.apply(X))
-        if np.isnan(X).any():
-            return evaluate_incomplete(Z, self._unit_mixture), X
-        return self._unit_mixture.evaluate(Z), X
+        incomplete = np.isnan(X).any(axis=1)
+        if not incomplete.any():
+            return self._unit_mixture.evaluate(Z), X
+        # A row without gaps is treated as in a table without any.
+        parts = Evaluation.joined(
+            [
+                self._unit_mixture.evaluate(Z[~incomplete]),
+                evaluate_incomplete(Z[incomplete], self._unit_mixture),
+            ]
+        )
+        place = incomplete.argsort(kind="stable").argsort()
+        return Evaluation(parts.relative[:, place], parts.shift[place]), X
 
     @contextmanager
     def _kept_on_error(self) -> Iterator[None]:
@@ -409,7 +418,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _prepare(
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Validate what `fit` is given."""
+        """Validate what `fit` is given, and leave out rows without weight."""
         for name in ("n_components", "max_iter", "n_init"):
             if isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be an int, got {getattr(self, name)}")
@@ -423,7 +432,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             )
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError('device="cuda", but this machine has no CUDA device; use "auto"')
-        return X, sample_weight
+        if sample_weight is None:
+            return X, None
+        some = sample_weight > 0  # a row without weight is absent, however far out it lies
+        return X[some], sample_weight[some]
 
     def _torch_device(self) -> torch.device:
         if self.device != "auto":

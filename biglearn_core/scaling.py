@@ -279,9 +279,9 @@ def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
                 f"features {np.flatnonzero(np.isnan(X).all(axis=0)).tolist()} have no value in any "
                 "row of positive weight; drop them"
             )
-        eps = np.finfo(X.dtype).eps
         values = column[known].astype(np.float64)
-        centre[j], scale[j] = _spread(values, None if weights is None else weights[known], eps)
+        known_weights = None if weights is None else weights[known]
+        centre[j], scale[j] = _spread(values, known_weights, X.dtype)
     low, high = _SCALES[X.dtype]
     bad = np.flatnonzero((scale < low) | (scale > high))
     if len(bad):
@@ -294,8 +294,12 @@ def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
     return centre, scale
 
 
-def _spread(values: np.ndarray, weights: np.ndarray | None, eps: float) -> tuple[float, float]:
-    """Centre and scale of one feature; a constant one has the scale one."""
+def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> tuple[float, float]:
+    """Centre and scale of one feature.
+
+    The scale of one that is constant but for rounding is the size of its value, beside which the
+    rounding does not count; one where that is zero.
+    """
     ranked = _at_even_ranks(values)
     median = ranked[len(ranked) // 2]
     # In units of the largest gap, a power of two, so that no square leaves float64; about the
@@ -305,7 +309,7 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, eps: float) -> tuple
     gaps = values / unit - median / unit
     shift = np.average(gaps, weights=weights)
     deviation = np.sqrt(np.average((gaps - shift) ** 2, weights=weights)) * unit
-    rounding = 4 * eps * abs(median)  # a spread at its level is none
+    rounding = 4 * np.finfo(dtype).eps * abs(median)  # a spread at its level is none
     typical = _GAUSSIAN * _typical_distance(ranked)
     if typical > rounding:
         scale = min(deviation, typical)
@@ -314,7 +318,7 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, eps: float) -> tuple
         distinct = distinct[np.append(True, np.diff(distinct) > rounding)]
         scale = _typical_distance(_at_even_ranks(distinct))
     if scale <= rounding:
-        return median, 1.0
+        return median, float(np.clip(abs(median), *_SCALES[dtype])) if median else 1.0
     return (median + shift * unit if deviation <= _HEAVIEST * scale else median), scale
 
 
@@ -348,7 +352,8 @@ def _refuse_far_rows(Z: np.ndarray, dtype: np.dtype) -> None:
 def _feature_order(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Order by skewness, then kurtosis, whatever columns the features stand in."""
     known = np.where(np.isnan(Z), 0.0, Z).clip(-_CUT, _CUT)
-    skewness, kurtosis = ((weights @ known**power) / weights.sum() for power in (3, 4))
+    cubes = known * known * known
+    skewness, kurtosis = (weights @ power / weights.sum() for power in (cubes, cubes * known))
     return np.lexsort((kurtosis.round(_DECIMALS), skewness.round(_DECIMALS)))
 
 

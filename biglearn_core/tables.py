@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["with_nan"]
+__all__ = ["holds_float32", "with_nan"]
 
 _MISSING = ("NAType", "NaTType")
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -36,7 +36,7 @@ def with_nan(X: Any) -> Any:
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
-        return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).numpy()
+        return (X.double() if X.dtype in (torch.float16, torch.bfloat16) else X).numpy()
     if hasattr(X, "collect_schema") and hasattr(X, "collect"):
         raise TypeError(f"X is a {type(X).__name__}, which holds no values yet: call X.collect()")
     if hasattr(X, "dtypes") and hasattr(X, "columns"):
@@ -47,13 +47,29 @@ def with_nan(X: Any) -> Any:
         _check_kind("X", X.dtype)
         X = X.astype(np.float64) if X.dtype.kind in "biu" else X
         if X.dtype.kind == "f":
-            return X.filled(np.nan)
+            return with_nan(X.filled(np.nan))
         X = np.where(np.ma.getmaskarray(X), None, X.data)
     if not isinstance(X, np.ndarray):
         return X
     if X.dtype.kind in "mM":
         _check_kind("X", X.dtype)
+    if X.dtype.kind == "f":
+        return X.astype(X.dtype.newbyteorder("="), copy=False)
     return _objects_with_nan("X", X) if X.dtype.kind == "O" else X
+
+
+def holds_float32(X: Any) -> bool:
+    """Whether all columns of a polars frame are float32, which scikit-learn does not look for.
+
+    Parameters
+    ----------
+    X : array-like or data frame
+
+    Returns
+    -------
+    single : bool
+    """
+    return type(X).__module__.startswith("polars") and {str(d) for d in X.dtypes} == {"Float32"}
 
 
 def _frame_with_nan(frame: Any) -> Any:
