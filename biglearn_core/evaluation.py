@@ -165,9 +165,9 @@ def _evaluate_rows(X: Tensor, law: Law, forms: Sequence[Form]) -> Evaluation:
     """Evaluate a chunk, every row in the first form that reaches it."""
     Z = (X - law.centre).T.contiguous()
     radii = squared_norms(Z).sqrt_()
-    if len(radii) == 0 or radii.max().item() <= forms[0].reach:
-        return Evaluation(_log_prob(forms[0], Z), None)
     last = len(forms) - 1
+    if len(radii) == 0 or (last > 0 and radii.max().item() <= forms[0].reach):
+        return Evaluation(_log_prob(forms[0], Z), None)
     chosen = torch.full_like(radii, last, dtype=torch.long)
     for i in range(last - 1, -1, -1):
         chosen.masked_fill_(radii <= forms[i].reach, i)
@@ -227,7 +227,6 @@ def _compare_directions(X: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     B = (at_mean[:, None, :] @ along).squeeze(1)
     absent = torch.isneginf(law.log_constants)[:, None]
     C = (law.log_constants - 0.5 * at_mean.square().sum(dim=1))[:, None]
-    C = C.clamp_min(torch.finfo(C.dtype).min).masked_fill(absent, -torch.inf)
     eps = _ROUNDING * torch.finfo(A.dtype).eps
     least = A.masked_fill(absent, torch.inf).amin(dim=0)
     excess = A - least
@@ -237,7 +236,7 @@ def _compare_directions(X: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     gaps = steepest - slopes
     gaps = gaps.masked_fill(gaps <= eps * B.abs().amax(dim=0), 0.0)
     relative = C - sizes * gaps
-    lost = ~torch.isfinite(relative.amax(dim=0))
+    lost = ~torch.isfinite(relative.amax(dim=0)) | (C.isneginf() & ~absent).any()
     if lost.any():
         raise ValueError(
             f"{lost.sum()} rows cannot be compared with the components: means so far apart, or "
