@@ -1,6 +1,7 @@
 """The mixture's laws against scipy, numpy and each other."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import naive_log_prob
 
+from biglearn_core import lowrank
+from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
+from biglearn_core.init import assignment_start
+from biglearn_core.points import Points
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -168,3 +173,191 @@ def test_bad_points_and_indices_are_refused():
         model.sample(0)
     with pytest.raises(ValueError, match=r"shape \(d, 2\)"):
         model.transform(torch.eye(3))
+
+
+MASKS = [[True, False, True], np.array([True, False, True]), torch.tensor([True, False, True])]
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda mask: type(mask).__name__)
+def test_a_mask_of_coordinates_is_a_mask(mask):
+    model = random_gmm(0)
+    assert_same_model(model.marginal(mask), model.marginal([0, 2]))
+    values = torch.tensor([0.3, -0.2])
+    assert_same_model(model.condition(mask, values), model.condition([0, 2], values))
+
+
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        ([True, False], r"mask must have shape \(3,\)"),
+        ([[True, False, True]], r"mask must have shape \(3,\)"),
+        ([False] * 3, "non-empty"),
+        ([True, 2], "coordinates or a mask, got some of each"),
+        ([0.0, 1.0], "list of coordinates"),
+        (torch.tensor([1j]), "list of coordinates"),
+        (["a"], "list of coordinates"),
+        (None, "list of coordinates"),
+        (1, "list of coordinates"),
+        ([-1], r"0\.\.2"),
+    ],
+)
+def test_what_is_no_index_is_refused(index, text):
+    with pytest.raises(ValueError, match=text):
+        random_gmm(0).marginal(index)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.complex64])
+def test_other_dtypes_are_refused_by_name(dtype):
+    with pytest.raises(TypeError, match=f"weights must be torch.float32 or.*got {dtype}"):
+        GMM(**{name: value.to(dtype) for name, value in GOOD.items()})
+    with pytest.raises(TypeError, match=f"dtype must be torch.float32 or.*got {dtype}"):
+        GMM(**GOOD).to(dtype=dtype)
+
+
+@pytest.mark.parametrize("n", [2.5, True, "3", None, -1])
+def test_a_number_of_points_is_checked_by_name(n):
+    with pytest.raises(ValueError, match="n must be an int of at least 1"):
+        GMM(**GOOD).sample(n)
+
+
+def low_rank_gmm(dtype, monkeypatch):
+    monkeypatch.setattr(lowrank, "_LEAST_DIMENSION", 3)
+    X = random_points(0, D=3, dtype=dtype) * torch.tensor([1.0, 1e-3, 1e-3], dtype=dtype)
+    start = assignment_start(X, torch.arange(200) % 2, 2)
+    model = em_step(Points.of(X), start, covariance_floor=0.1, weight_smoothing=0.1).model
+    assert model.low_rank is not None
+    return model
+
+
+ROTATION = torch.linalg.qr(torch.tensor(np.random.default_rng(0).standard_normal((3, 3)))).Q
+CONVERSIONS = {
+    "itself": lambda model: model,
+    "single": lambda model: model.to(dtype=torch.float32),
+    "double": lambda model: model.to(dtype=torch.float64),
+    "single and back": lambda model: model.to(dtype=torch.float32).to(dtype=torch.float64),
+    "device": lambda model: model.to(device="cpu"),
+    "marginal": lambda model: model.marginal([2, 0]),
+    "double marginal": lambda model: model.marginal([2, 0]).to(dtype=torch.float64),
+    "condition": lambda model: model.condition([1], [0.5]),
+    "condition far out": lambda model: model.condition([1], [-1e15]),
+    "transform": lambda model: model.transform(torch.eye(3)[:2] + 0.5),
+    "double image": lambda model: model.transform(torch.eye(3) + 0.5).to(dtype=torch.float64),
+    "rotate": lambda model: model.rotate(ROTATION.to(model.dtype)),
+    "double rotation": lambda m: m.rotate(ROTATION.to(m.dtype)).to(dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["many components", "few", "low rank"])
+def test_every_conversion_goes_round(kind, dtype, conversion, tmp_path, monkeypatch):
+    if kind == "low rank":
+        model = low_rank_gmm(dtype, monkeypatch)
+    else:
+        model = random_gmm(1, K={"few": 3, "many components": 500}[kind], dtype=dtype)
+    made = CONVERSIONS[conversion](model)
+    GMM(made.weights, made.means, made.covariances)
+    made.checked()
+    made.save(tmp_path / "model.npz")
+    loaded = GMM.load(tmp_path / "model.npz")
+    assert loaded.dtype == made.dtype
+    assert_same_model(loaded, made, rtol=0, atol=0)
+    assert (loaded.low_rank is None) == (made.low_rank is None)
+    assert made.weights.sum().item() == pytest.approx(1, abs=1e-12 if "double" in conversion else 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_low_rank_mixture_keeps_its_form_and_law_in_another_dtype(dtype, monkeypatch):
+    model = low_rank_gmm(dtype, monkeypatch)
+    other = torch.float32 if dtype == torch.float64 else torch.float64
+    made = model.to(dtype=other)
+    assert made.low_rank is not None
+    assert made.dtype == made.low_rank.backgrounds.dtype == other
+    X = random_points(0, N=20)
+    expected = model.log_prob(X.to(dtype)).double()
+    torch.testing.assert_close(made.log_prob(X.to(other)).double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def one_gaussian(mean, covariance, dtype=torch.float64):
+    parameters = ([1.0], [mean], [covariance])
+    return GMM(*(torch.tensor(p, dtype=dtype) for p in parameters))
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (one_gaussian([1e300, 0.0], [[1.0, 0], [0, 1]]), "means must be finite"),
+        (one_gaussian([0.0, 0.0], [[1e60, 0], [0, 1]]), "covariances must be finite"),
+        (one_gaussian([0.0, 0.0], [[1e-60, 0], [0, 1]]), "not positive definite"),
+        (one_gaussian([0.0, 0.0], [[1e-42, 0], [0, 1]]), "variance of 1.0.*e-42.*rescale"),
+        (one_gaussian([0.0, 0.0], [[1.0, 1 - 1e-12], [1 - 1e-12, 1.0]]), "not positive definite"),
+    ],
+)
+def test_what_a_dtype_cannot_hold_is_refused(model, text):
+    with pytest.raises(ValueError, match=f"mixture cannot be held in torch.float32.*{text}"):
+        model.to(dtype=torch.float32)
+
+
+@pytest.mark.parametrize("value", [1e5, 1e10, -1e100, 1e150])
+def test_conditioning_far_out_takes_the_nearest_component(value):
+    model = random_gmm(10)
+    variances = model.covariances[:, 1, 1]
+    nearest = (value - model.means[:, 1]).square().div(variances).argmin()
+    conditional = model.condition([1], [value])
+    assert conditional.weights.argmax() == nearest
+    assert conditional.weights.sum() == pytest.approx(1)
+    alone = GMM(
+        torch.ones(1).double(), model.means[nearest, None], model.covariances[nearest, None]
+    )
+    expected = alone.condition([1], [value])
+    torch.testing.assert_close(conditional.means[nearest], expected.means[0])
+    assert torch.isfinite(conditional.log_prob(conditional.means)).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([math.nan], r"values must be finite, got \[nan\]; leave out of index what is not known"),
+        ([math.inf], "values must be finite"),
+        (["a"], "values must be a list of numbers"),
+        ([None], "values must be a list of numbers"),
+        ([1e308], "conditional law cannot be held in torch.float64: means must be finite"),
+    ],
+)
+def test_conditions_that_say_nothing_are_refused(values, text):
+    model = GMM(
+        torch.tensor([0.5, 0.5]).double(),
+        torch.zeros(2, 2).double(),
+        torch.tensor([[[1.0, 50.0], [50.0, 5000.0]]] * 2).double(),
+    )
+    with pytest.raises(ValueError, match=text):
+        model.condition([0], values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_maps_of_deficient_rank_are_refused_and_units_do_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((2, 3))
+    combined = torch.tensor(np.vstack([rows, rng.standard_normal(2) @ rows]))
+    with pytest.raises(ValueError, match="full row rank, got 3 rows of rank 2"):
+        random_gmm(seed).transform(combined)
+    scaled = torch.tensor(rows * [[1e-40], [1e40]])
+    assert random_gmm(seed).transform(scaled).n_features == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_maps_that_are_no_numbers_are_refused(value):
+    with pytest.raises(ValueError, match="A must be finite"):
+        random_gmm(0).transform(torch.tensor([[1.0, value, 0.0]]))
+
+
+def test_an_invalid_mixture_is_not_passed_on():
+    nan = GMM.unchecked(torch.tensor([math.nan, 1.0]), GOOD["means"], GOOD["covariances"])
+    for use in (
+        nan.checked,
+        lambda: nan.to(dtype=torch.float64),
+        lambda: nan.transform(torch.eye(2)),
+    ):
+        with pytest.raises(ValueError, match="weights must be finite"):
+            use()
