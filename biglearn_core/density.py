@@ -16,6 +16,7 @@ Two forms of the same law, both feature-major (points along the last axis):
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from biglearn_core.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
 from biglearn_core.points import Chunk, Points, n_quadratic_features
+from biglearn_core.threads import each
 
 __all__ = [
     "LOG_2PI",
@@ -355,11 +357,12 @@ def mean_log_prob(points: Points, weights: Tensor, means: Tensor, covariances: T
         In nats.
     """
     density = choose_density(points, weights, means, covariances)
-    total = 0.0
-    for chunk in points.chunks(density.bytes_per_point):
-        log_prob = density.log_prob(density.features(chunk))
-        total += exponentiate(log_prob, chunk.weights).log_likelihood
-    return total / points.total
+
+    def of_group(group: Iterable[Chunk]) -> float:
+        log_probs = ((density.log_prob(density.features(chunk)), chunk.weights) for chunk in group)
+        return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
+
+    return sum(each(of_group, points.groups(density.bytes_per_point))) / points.total
 
 
 class Shares(NamedTuple):

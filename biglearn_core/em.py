@@ -6,7 +6,9 @@ on marginals of rotated data (Cong and Li, AAAI 2024, arXiv 2312.11926).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -20,7 +22,8 @@ from biglearn_core.lowrank import (
     floor_to_low_rank,
     low_rank_pays,
 )
-from biglearn_core.points import Points
+from biglearn_core.points import Chunk, Points
+from biglearn_core.threads import each
 
 __all__ = ["EMStep", "em_step"]
 
@@ -123,14 +126,27 @@ def _e_step(density: Density | LowRankDensity, points: Points) -> tuple[Moments,
     """Moments and log-likelihood of all points, a chunk at a time."""
     if isinstance(density, LowRankDensity):
         return density.expectation()
-    moments, log_likelihood = None, 0.0
-    for chunk in points.chunks(density.bytes_per_point):
-        features = density.features(chunk)
-        shares = exponentiate(density.log_prob(features), chunk.weights)
-        part = density.moments(features, shares.shares.mul_(shares.scale))
-        moments = part if moments is None else moments + part
-        log_likelihood += shares.log_likelihood
-    return moments, log_likelihood
+
+    def of_group(group: Iterable[Chunk]) -> tuple[Moments, float]:
+        parts = (_e_step_of_chunk(density, chunk) for chunk in group)
+        return reduce(_add, parts)
+
+    K, d = density.origins.shape[0], points.Z.shape[0]
+    groups = points.groups(
+        density.bytes_per_point, bytes_per_group=K * d**2 * points.Z.dtype.itemsize
+    )
+    return reduce(_add, each(of_group, groups))
+
+
+def _e_step_of_chunk(density: Density, chunk: Chunk) -> tuple[Moments, float]:
+    features = density.features(chunk)
+    shares = exponentiate(density.log_prob(features), chunk.weights)
+    moments = density.moments(features, shares.shares.mul_(shares.scale))
+    return moments, shares.log_likelihood
+
+
+def _add(one: tuple[Moments, float], other: tuple[Moments, float]) -> tuple[Moments, float]:
+    return one[0] + other[0], one[1] + other[1]
 
 
 def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,6 +31,7 @@ from biglearn_core.points import Points
 from biglearn_core.resolution import default_floor
 from biglearn_core.scaling import UnitData, UnitScale, to_unit_scale
 from biglearn_core.search import SearchConfig, search_mixture
+from biglearn_core.threads import one_thread_an_operation
 
 __all__ = ["BigLearnEM", "JointEM"]
 
@@ -149,7 +150,7 @@ class JointEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, there are fewer
             rows than components, or a parameter is out of range.
         """
-        with self._kept_on_error():
+        with self._kept_on_error(), one_thread_an_operation():
             self._fit(*self._prepare(X, sample_weight))
         return self
 
@@ -345,7 +346,7 @@ class BigLearnEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, a feature has no
             value, there are fewer rows than components, or a parameter is out of range.
         """
-        with self._kept_on_error():
+        with self._kept_on_error(), one_thread_an_operation():
             X, sample_weight = self._prepare(X, sample_weight)
             if self.preset == "paper":
                 self._fit_paper(X, sample_weight)

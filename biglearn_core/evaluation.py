@@ -17,6 +17,7 @@ from torch import Tensor
 from biglearn_core.density import LOG_2PI, Form, Law, dense_forms
 from biglearn_core.lowrank import LowRankCovariances, low_rank_forms
 from biglearn_core.points import Chunk, squared_norms
+from biglearn_core.threads import each, one_thread_an_operation
 
 __all__ = ["Evaluation", "component_log_prob", "evaluate", "evaluate_differentiably", "is_far"]
 
@@ -125,7 +126,8 @@ def evaluate(
     if low_rank is not None:
         forms = [*low_rank_forms(weights, means, low_rank, centre, X.dtype), *forms]
     size = chunk_size or max(1, _CHUNK_BYTES // forms[0].density.bytes_per_point)
-    return Evaluation.joined([_evaluate_rows(rows, law, forms) for rows in X.split(size)])
+    with one_thread_an_operation():
+        return Evaluation.joined(each(lambda rows: _evaluate_rows(rows, law, forms), X.split(size)))
 
 
 def component_log_prob(X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from biglearn_core.gmm import GMM
 from biglearn_core.history import History, Trace
 from biglearn_core.matching import Schedule, Task, run_task
 from biglearn_core.points import Points
+from biglearn_core.threads import one_thread_an_operation
 from biglearn_core.validation import (
     check_covariance_floor,
     check_data,
@@ -110,7 +111,7 @@ def fit_joint_em(
     task = Task("joint")
     model, trace = init, Trace()
     last, converged = -math.inf, False
-    with torch.inference_mode():  # less overhead a call than no_grad, which small data feel
+    with torch.inference_mode(), one_thread_an_operation():
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(n_iter):
             step = run_task(
@@ -236,7 +237,7 @@ def fit_biglearn_em(
         },
     )  # fmt: skip
     model, trace = state.load(init)
-    with torch.inference_mode():  # less overhead a call than no_grad, which small data feel
+    with torch.inference_mode(), one_thread_an_operation():
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(len(trace), n_iter):
             task = schedule.task(iteration, iteration / n_iter)

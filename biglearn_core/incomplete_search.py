@@ -17,6 +17,7 @@ from biglearn_core.search import (
     SearchResult,
     search_mixture,
 )
+from biglearn_core.threads import one_thread_an_operation
 
 __all__ = ["search_incomplete"]
 
@@ -75,7 +76,7 @@ def search_incomplete(
     tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
-    with torch.no_grad():
+    with torch.no_grad(), one_thread_an_operation():
         model = climb(step, _standard_normal(X), n_iter=config.max_iter, tol=coarse_tol).model
         for turn in range(_ROUNDS):
             found = search_mixture(

@@ -13,6 +13,7 @@ from torch import Tensor
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import floor_eigenvalues
 from biglearn_core.lowrank import LowRankCovariances
+from biglearn_core.threads import one_thread_a_call
 
 __all__ = [
     "assignment_start",
@@ -134,7 +135,7 @@ def kmeans_start(
     model : GMM
     """
     _check_components(n_components, X)
-    with warnings.catch_warnings():
+    with one_thread_a_call(), warnings.catch_warnings():
         # Fewer distinct points than components: the empty clusters are given a place below.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = KMeans(n_components, n_init=n_init, random_state=seed).fit_predict(
@@ -194,9 +195,10 @@ def assignment_start(
         residuals = X[members] - means[k]
         covariances[k] = residuals.T @ (share[:, None] * residuals)
     variances = covariances.diagonal(dim1=1, dim2=2).mean(dim=1)
-    # At most ten times the typical variance: one cluster around a row far out is not typical.
+    # Not far from the typical variance: one cluster around a row far out is not typical, nor is the
+    # single row that has all the weight.
     typical = variances[weights > 0].median()
-    within = torch.minimum(weights @ variances, 10 * typical).item()
+    within = (weights @ variances).clamp(1e-6 * typical, 10 * typical).item()
     floor = 1e-3 * within if within > 0 else _overall_variance(X)
     covariances, _ = floor_eigenvalues(covariances, floor)
     return GMM.unchecked(weights, means, covariances)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import scipy.linalg
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+from biglearn_core.threads import one_thread_a_call
 
 __all__ = [
     "cholesky",
@@ -216,7 +215,7 @@ def _cpu_eigenpairs_above(matrix: Tensor, threshold: float) -> tuple[Tensor, Ten
     It is twice as fast as a full decomposition, fastest on one thread, and copes with hundreds of
     equal eigenvalues, on which the other drivers have been seen to fail in float32.
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_thread_a_call():
         values, vectors = scipy.linalg.eigh(
             matrix.numpy(),
             subset_by_value=(threshold, np.inf),
@@ -245,11 +244,6 @@ def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
         )
     values, vectors = torch.linalg.eigh(matrices.double())
     return values.to(matrices.dtype), vectors.to(matrices.dtype)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def haar_orthogonal(n: int, rng: np.random.Generator, *, rotation: bool = False) -> np.ndarray:

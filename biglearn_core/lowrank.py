@@ -18,6 +18,7 @@ from torch import Tensor
 from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate
 from biglearn_core.linalg import eigenpairs_above, resolved_floors, symmetrize
 from biglearn_core.points import Chunk, Points, squared_norms
+from biglearn_core.threads import each
 from biglearn_core.truncation import truncated_moments
 
 __all__ = [
@@ -138,8 +139,8 @@ class LowRankCovariances:
         D = self.directions.shape[1]
         matrices = self.directions.new_zeros(len(self.ranks), D, D)
         scaled = self.directions * self.excesses.sqrt()[:, None]
-        for matrix, rows in zip(matrices, scaled.split(self.ranks), strict=True):
-            torch.mm(rows.T, rows, out=matrix)
+        pairs = zip(matrices, scaled.split(self.ranks), strict=True)
+        each(lambda pair: torch.mm(pair[1].T, pair[1], out=pair[0]), pairs)
         matrices.diagonal(dim1=1, dim2=2).add_(self.backgrounds[:, None])
         return matrices
 
@@ -436,11 +437,13 @@ class LowRankDensity:
         """
         Z, weights = self._points.Z, self._points.weights
         responsibilities = Z.new_empty(len(self._form.means), Z.shape[1])
-        log_likelihood = 0.0
-        for part in self._parts():
+
+        def of_part(part: slice) -> float:
             shares = exponentiate(self.log_prob(part), None if weights is None else weights[part])
             torch.mul(shares.shares, shares.scale, out=responsibilities[:, part])
-            log_likelihood += shares.log_likelihood
+            return shares.log_likelihood
+
+        log_likelihood = sum(each(of_part, self._parts()))
         return truncated_moments(Z, self._form.means, responsibilities), log_likelihood
 
     def _parts(self) -> Iterator[slice]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from biglearn_core.threads import each
 
 __all__ = ["Chunk", "Points", "n_quadratic_features", "squared_norms"]
 
@@ -15,8 +18,22 @@ __all__ = ["Chunk", "Points", "n_quadratic_features", "squared_norms"]
 _CPU_CHUNK_BYTES = 8 * 2**20
 _CUDA_CHUNK_BYTES = 256 * 2**20
 
+# Points that take less are not divided.
+_LEAST_CHUNK_BYTES = 2 * 2**20
+
+# Groups of chunks, at most: by their number, and by what is kept of all of them.
+_MOST_GROUPS = 64
+_GROUP_BYTES = 64 * 2**20
+
 # Up to this much, what all chunks compute once is kept for the steps that follow.
 _KEPT_BYTES = 64 * 2**20
+
+# Rows whose median is compared with the mean of all, and how far that may be, in their spread.
+_SAMPLED_ROWS = 1000
+_FAR_MEAN = 100.0
+
+# Points projected at once.
+_PROJECTED = 8192
 
 # Squares of so few rows are summed in the dtype of the data without visible rounding.
 _NORM_ROWS = 32
@@ -95,7 +112,7 @@ class Points:
         self.weights = weights
         self.total = total
         self.chunk_size = chunk_size
-        self._kept: dict[int, list[Chunk]] = {}
+        self._kept: dict[tuple[int, int], list[list[Chunk]]] = {}
 
     @classmethod
     def of(
@@ -104,7 +121,6 @@ class Points:
         *,
         sample_weight: Tensor | None = None,
         chunk_size: int | None = None,
-        centre: Tensor | None = None,
     ) -> Points:
         """Centre the data.
 
@@ -113,15 +129,12 @@ class Points:
         X : Tensor of shape (N, D)
         sample_weight : Tensor of shape (N,), optional
         chunk_size : int, optional
-        centre : Tensor of shape (D,), optional
-            Where the bulk of the data is known to lie; their mean when not given, which one row far
-            out can move so far that the others lose digits.
 
         Returns
         -------
         points : Points
         """
-        centre = X.mean(dim=0) if centre is None else centre
+        centre = _centre(X)
         Z = (X - centre).T.contiguous()
         radius = math.sqrt(Z.square().sum(dim=0).max().item())
         total = float(X.shape[0]) if sample_weight is None else sample_weight.sum().item()
@@ -143,7 +156,7 @@ class Points:
         """
         if A is not None:
             rows = A if index is None else A[index]
-            Z, centre = rows @ self.Z, rows @ self.centre
+            Z, centre = _product(rows, self.Z), rows @ self.centre
         elif index is not None:
             Z, centre = self.Z[index], self.centre[index]
         else:
@@ -155,31 +168,73 @@ class Points:
         """‖z_n‖², accumulated in float64, shape (N,)."""
         return squared_norms(self.Z)
 
-    def chunks(self, bytes_per_point: int) -> Iterator[Chunk]:
-        """Hand out the points in pieces that fit the memory bound.
+    def groups(self, bytes_per_point: int, *, bytes_per_group: int = 1) -> list[Iterable[Chunk]]:
+        """Divide the points into groups of chunks, which may be worked on at the same time.
 
         Parameters
         ----------
         bytes_per_point : int
             Working memory of the caller for one point.
+        bytes_per_group : int
+            What the caller keeps of every group.
 
         Returns
         -------
-        chunks : iterator of Chunk
-            The same objects at every call where few points let their features be kept.
+        groups : list of iterable of Chunk
+            The same division whatever the number of threads. The chunks fit the memory bound, and
+            are the same objects at every call where few points let their features be kept.
         """
+        key = bytes_per_point, bytes_per_group
+        if key in self._kept:
+            return self._kept[key]
         n = self.Z.shape[1]
-        bound = _CUDA_CHUNK_BYTES if self.Z.device.type == "cuda" else _CPU_CHUNK_BYTES
-        size = self.chunk_size or max(1, bound // bytes_per_point)
-        if n * bytes_per_point > max(bound, _KEPT_BYTES):
-            return self._split(size)
-        if size not in self._kept:
-            self._kept = {size: list(self._split(size))}
-        return iter(self._kept[size])
+        groups = self._slices(n, bytes_per_point, bytes_per_group)
+        if n * bytes_per_point > _KEPT_BYTES:
+            return [map(self._chunk, group) for group in groups]
+        self._kept = {key: [list(map(self._chunk, group)) for group in groups]}
+        return self._kept[key]
 
-    def _split(self, size: int) -> Iterator[Chunk]:
-        for part in (slice(start, start + size) for start in range(0, self.Z.shape[1], size)):
-            yield Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
+    def _slices(self, n: int, bytes_per_point: int, bytes_per_group: int) -> list[list[slice]]:
+        bound = _CPU_CHUNK_BYTES
+        if self.Z.device.type == "cuda":
+            bound = _CUDA_CHUNK_BYTES
+        elif n * bytes_per_point >= 2 * _LEAST_CHUNK_BYTES:
+            bound = min(bound, bytes_per_point * -(-n // 2))
+        size = self.chunk_size or max(1, bound // bytes_per_point)
+        starts = range(0, n, size)
+        n_groups = min(len(starts), _MOST_GROUPS, max(2, _GROUP_BYTES // bytes_per_group))
+        bounds = [len(starts) * i // n_groups for i in range(n_groups + 1)]
+        return [
+            [slice(start, start + size) for start in starts[i:j]]
+            for i, j in itertools.pairwise(bounds)
+        ]
+
+    def _chunk(self, part: slice) -> Chunk:
+        return Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
+
+
+def _centre(X: Tensor) -> Tensor:
+    """Mean of the data, or their median where a row far out has moved the mean away from them.
+
+    Centred on such a mean, all other rows would lose their digits.
+    """
+    mean = X.mean(dim=0)
+    sample = X[:: -(-len(X) // _SAMPLED_ROWS)]
+    median = sample.median(dim=0).values
+    spread = (sample - median).norm(dim=1).median()
+    near = (mean - median).norm() <= _FAR_MEAN * spread
+    return mean if near else median
+
+
+def _product(rows: Tensor, Z: Tensor) -> Tensor:
+    if Z.device.type == "cuda":
+        return rows @ Z
+    product = Z.new_empty(len(rows), Z.shape[1])
+    each(
+        lambda part: torch.mm(rows, Z[:, part], out=product[:, part]),
+        [slice(i, i + _PROJECTED) for i in range(0, Z.shape[1], _PROJECTED)],
+    )
+    return product
 
 
 def squared_norms(Z: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from biglearn_core.linalg import floor_eigenvalues
 from biglearn_core.matching import Schedule, run_task
 from biglearn_core.points import Points
 from biglearn_core.split_merge import apply_swaps, best_swaps, score_merges, score_splits
+from biglearn_core.threads import one_thread_an_operation
 
 __all__ = ["MOVES", "SearchConfig", "SearchHistory", "SearchResult", "search_mixture"]
 
@@ -253,7 +254,7 @@ def search_mixture(
         When there are fewer points than components, or no model could be evaluated in this dtype.
     """
     config = config or SearchConfig()
-    with torch.no_grad():
+    with torch.no_grad(), one_thread_an_operation():
         search = _Search(X, sample_weight, covariance_floor, config, seed, progress)
         best: Climb | None = None
         for start in range(config.n_init):
@@ -285,8 +286,7 @@ class _Search:
         seed: int,
         progress: Progress | None,
     ) -> None:
-        origin = X.new_zeros(X.shape[1])  # the bulk of data at unit scale
-        self._points = Points.of(X, sample_weight=sample_weight, centre=origin)
+        self._points = Points.of(X, sample_weight=sample_weight)
         self._X = X
         self._sample_weight = sample_weight
         self._weights = X.new_ones(X.shape[0]) if sample_weight is None else sample_weight

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.density import Moments
+from biglearn_core.threads import each
 
 __all__ = ["LEFT_OUT", "truncated_moments"]
 
@@ -52,13 +53,17 @@ def truncated_moments(Z: Tensor, means: Tensor, responsibilities: Tensor) -> Mom
     chosen = responsibilities > divisors[:, None] * (LEFT_OUT[Z.dtype] / N)
     first = torch.zeros_like(means)
     second = means.new_zeros(len(means), d, d)
-    for k, mean in enumerate(means):
+
+    def of_component(k: int) -> None:
         for columns in chosen[k].nonzero().squeeze(1).split(_CHUNK):
             roots = responsibilities[k, columns].sqrt_()
-            residuals = Z.index_select(1, columns).sub_(mean[:, None]).mul_(roots)
+            residuals = Z.index_select(1, columns).sub_(means[k, :, None]).mul_(roots)
             first[k] += residuals @ roots
             _add_upper_product(second[k], residuals)
         second[k] = second[k].triu() + second[k].triu(1).T
+
+    # The largest first: they take the longest.
+    each(of_component, chosen.sum(dim=1).argsort(descending=True).tolist())
     return Moments(counts, first, second)
 
 

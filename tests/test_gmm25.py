@@ -42,14 +42,17 @@ def test_joint_em_replays_the_published_run(seed, published):
 
 
 def test_biglearn_em_escapes_where_joint_em_is_stuck():
-    """A tenth of the published iterations, on seeds that nobody chose."""
+    """A tenth of the published iterations, on seeds that nobody chose; fair: a matching task leaves
+    anything, and joint steps end the fit.
+    """
     config = Config(biglearn_iterations=200)
     for seed in (101, 102, 103):
         data = draw_data(seed)
         evaluate = KLEvaluator(data.truth, data.X_test)
         kl = {
-            method: evaluate(gmm25.fit_method(method, data, config, seed=seed).model).joint
+            method: evaluate(gmm25.optimum(data, config, start=fitted.model).model).joint
             for method in gmm25.METHODS
+            for fitted in [gmm25.fit_method(method, data, config, seed=seed)]
         }
         assert kl["BigLearn-EM"] < 0.8 * kl["Joint-EM"]
 

@@ -216,8 +216,8 @@ def test_notebooks_are_thin_executed_and_clean(path):
 def test_core_modules_do_not_know_what_stands_above_them():
     """Arrows run down only: notebooks, experiments, estimators, fit, matching, em, gmm."""
     floors = [
-        *("persistence", "digest", "linalg", "points", "density", "truncation", "lowrank"),
-        *("evaluation", "gmm", "devices", "validation", "em", "matching", "history"),
+        *("persistence", "digest", "threads", "linalg", "points", "density", "truncation"),
+        *("lowrank", "evaluation", "gmm", "devices", "validation", "em", "matching", "history"),
         *("checkpoint", "fit"),
     ]
     for height, module in enumerate(floors):

@@ -454,7 +454,7 @@ def _run_peers_on_seed(config: PeersConfig, seed: int, store: ResultStore) -> No
         estimator.fit(data.X_train.numpy())
         seconds = time.perf_counter() - started
         parameters = (estimator.weights_, estimator.means_, estimator.covariances_)
-        model = GMM(*(torch.from_numpy(parameter) for parameter in parameters))
+        model = GMM(*(torch.tensor(parameter) for parameter in parameters))
         rows.append(
             {
                 "seed": seed,
