@@ -13,7 +13,6 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from biglearn_core.density import mean_log_prob
 from biglearn_core.estimator_base import MixtureEstimator
@@ -28,6 +27,7 @@ from biglearn_core.init import (
     random_points_start,
 )
 from biglearn_core.points import Points
+from biglearn_core.progress import progress_bar
 from biglearn_core.resolution import default_floor
 from biglearn_core.scaling import UnitData, UnitScale, to_unit_scale
 from biglearn_core.search import SearchConfig, search_mixture
@@ -67,7 +67,8 @@ class JointEM(MixtureEstimator):
     device : {"auto", "cpu", "cuda"}, default "auto"
         "auto" takes a CUDA device where there is one.
     verbose : int, default 0
-        Whether to show a progress bar.
+        Whether to show a progress bar from the start. In a terminal or a notebook one appears after
+        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
 
     Attributes
     ----------
@@ -165,7 +166,7 @@ class JointEM(MixtureEstimator):
         n_iter = self.max_iter or _PAPER_ITERATIONS["joint"]
         best, highest = None, -np.inf
         n_init = 1 if self.preset == "paper" else self.n_init
-        with tqdm(total=n_init * n_iter, disable=not self.verbose, unit="step") as bar:
+        with progress_bar(self.verbose, total=n_init * n_iter, unit="step") as bar:
             for run in range(n_init):
                 result = fit_joint_em(
                     Z,
@@ -245,7 +246,8 @@ class BigLearnEM(MixtureEstimator):
     device : {"auto", "cpu", "cuda"}, default "auto"
         "auto" takes a CUDA device where there is one.
     verbose : int, default 0
-        Whether to show a progress bar.
+        Whether to show a progress bar from the start. In a terminal or a notebook one appears after
+        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
 
     Attributes
     ----------
@@ -278,6 +280,11 @@ class BigLearnEM(MixtureEstimator):
     below its own start. Everything is mapped back to the units of the data.
 
     What is missing may be written as NaN, None, pandas.NA or the mask of a masked array.
+
+    As many threads run as torch has (`torch.set_num_threads`, OMP_NUM_THREADS). They work on pieces
+    of the data and sleep while they wait, so that the result is the same on any number of them,
+    other busy processes hold a fit up by no more than their share of the machine, and a process
+    forked after a fit can fit as well.
 
     References
     ----------
@@ -360,7 +367,7 @@ class BigLearnEM(MixtureEstimator):
         floor = self.covariance_floor or default_floor(data.Z, self.n_components)
         config = SearchConfig(n_init=self.n_init, tol=self.tol, max_iter=self.max_iter or 500)
         search = search_incomplete if np.isnan(data.Z).any() else search_mixture
-        with tqdm(disable=not self.verbose, unit="step") as bar:
+        with progress_bar(self.verbose, unit="step") as bar:
 
             def progress(move: str, log_likelihood: float, n_steps: int) -> None:
                 bar.set_postfix_str(f"{move}, log-likelihood {log_likelihood:.4f}", refresh=False)
@@ -394,7 +401,7 @@ class BigLearnEM(MixtureEstimator):
         floor = self.covariance_floor or _PAPER_FLOOR
         n_iter = self.max_iter or _PAPER_ITERATIONS["biglearn"]
         smoothing = K**-0.5 if self.weight_smoothing is None else self.weight_smoothing
-        with tqdm(total=n_iter, disable=not self.verbose, unit="task") as bar:
+        with progress_bar(self.verbose, total=n_iter, unit="task") as bar:
             result = fit_biglearn_em(
                 Z,
                 _draw_paper_start(Z, K, seed),

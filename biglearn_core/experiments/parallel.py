@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +11,10 @@ from functools import cache
 from typing import Any, TypeVar
 
 import torch
-from IPython import get_ipython
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
+
+from biglearn_core.progress import is_watched
 
 __all__ = ["progress", "run_jobs", "single_thread"]
 
@@ -48,9 +48,7 @@ def progress(iterable: Iterable[T], *, description: str, total: int | None = Non
         The same items. No bar is drawn when the environment variable BIGLEARN_QUIET is set, nor
         outside notebooks and terminals.
     """
-    quiet = bool(os.environ.get("BIGLEARN_QUIET"))
-    visible = get_ipython() is not None or sys.stderr.isatty()
-    return tqdm(iterable, desc=description, total=total, disable=quiet or not visible)
+    return tqdm(iterable, desc=description, total=total, disable=not is_watched())
 
 
 def run_jobs(

@@ -1,0 +1,47 @@
+"""Progress: unasked where somebody watches, and only when it takes long."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from biglearn_core import BigLearnEM
+from biglearn_core import progress as module
+from biglearn_core.progress import is_watched, progress_bar
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.delenv("BIGLEARN_QUIET", raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+
+def fit(**options):
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    BigLearnEM(3, random_state=0, **options).fit(X)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_fit_that_takes_long_shows_itself(capsys, monkeypatch):
+    fit()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(module, "_PATIENCE", 1e-9)
+    fit(n_init=30)
+    assert "log-likelihood" in capsys.readouterr().err
+
+
+def test_headless_runs_and_quiet_ones_are_silent(capsys, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE", 1e-9)
+    assert not is_watched()
+    fit()
+    assert capsys.readouterr().err == ""
+    fit(verbose=1)
+    assert "log-likelihood" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_environment_silences(monkeypatch):
+    assert is_watched()
+    monkeypatch.setenv("BIGLEARN_QUIET", "1")
+    assert not is_watched()
+    assert progress_bar(0, unit="step").disable
