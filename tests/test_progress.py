@@ -11,9 +11,9 @@ from biglearn_core.progress import is_watched, progress_bar
 
 
 @pytest.fixture
-def terminal(monkeypatch):
+def terminal(monkeypatch, capsys):
     monkeypatch.delenv("BIGLEARN_QUIET", raising=False)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
 
 def fit(**options):
