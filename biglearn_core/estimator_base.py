@@ -214,10 +214,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         log_likelihood : float
             In nats per row.
         """
-        log_density = self.score_samples(X).astype(np.float64)
-        if sample_weight is None:
-            return float(log_density.mean())
-        return _weighted(log_density, sample_weight).mean
+        return _weighted(self.score_samples(X).astype(np.float64), sample_weight).mean
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -357,7 +354,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _fill(self, X: ArrayLike, rule: Callable[[Tensor, GMM], Tensor]) -> np.ndarray:
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=True, reset=False)
-        Z = torch.from_numpy(self._scale.apply(X))
+        Z = self._at_unit_scale(X)
         with np.errstate(over="ignore", invalid="ignore"):
             filled = self._scale.undo(rule(Z, self._unit_mixture).numpy())
             filled = np.where(np.isnan(X), filled.astype(X.dtype), X)
@@ -373,7 +370,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """Components at every row, in float64 at unit scale; and the validated rows."""
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=False)
-        Z = torch.from_numpy(self._scale.apply(X))
+        Z = self._at_unit_scale(X)
         incomplete = np.isnan(X).any(axis=1)
         if not incomplete.any():
             return self._unit_mixture.evaluate(Z), X
@@ -386,6 +383,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         )
         place = incomplete.argsort(kind="stable").argsort()
         return Evaluation(parts.relative[:, place], parts.shift[place]), X
+
+    def _at_unit_scale(self, X: np.ndarray) -> Tensor:
+        """Rows as the fit would have seen them: rounded to its dtype where that can hold them."""
+        Z = torch.from_numpy(self._scale.apply(X))
+        rounded = Z.to(self._mixture.dtype).double()
+        return torch.where(rounded.isinf(), Z, rounded)
 
     @contextmanager
     def _kept_on_error(self) -> Iterator[None]:
@@ -501,11 +504,11 @@ class _Weighted(NamedTuple):
 def _weighted(log_density: np.ndarray, sample_weight: ArrayLike | None) -> _Weighted:
     """Mean of the log-densities, and the number of rows that the weights stand for."""
     if sample_weight is None:
-        return _Weighted(float(log_density.mean()), float(len(log_density)))
+        sample_weight = np.ones(len(log_density))
     weights = validate_weights(sample_weight, log_density[:, None])
     exponent = np.frexp(weights.max())[1]
     scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
     total, some = scaled.sum(), scaled > 0  # a log-density of −inf counts only where it has weight
     with np.errstate(over="ignore"):
         n_rows = float(np.ldexp(total, exponent))
-    return _Weighted(float(scaled[some] @ log_density[some] / total), n_rows)
+    return _Weighted(float((scaled[some] / total) @ log_density[some]), n_rows)

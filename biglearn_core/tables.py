@@ -59,7 +59,9 @@ def with_nan(X: Any) -> Any:
 
 
 def holds_float32(X: Any) -> bool:
-    """Whether all columns of a polars frame are float32, which scikit-learn does not look for.
+    """Whether all columns of a data frame are float32, nullable or not.
+
+    scikit-learn sees it in some frames alone and makes float64 of the others.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def holds_float32(X: Any) -> bool:
     -------
     single : bool
     """
-    return type(X).__module__.startswith("polars") and {str(d) for d in X.dtypes} == {"Float32"}
+    return hasattr(X, "columns") and {str(d).lower() for d in X.dtypes} == {"float32"}
 
 
 def _frame_with_nan(frame: Any) -> Any:
