@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import GMM, BigLearnEM, JointEM, fit_biglearn_em
 from biglearn_core.init import paper_start
+from biglearn_core.missing import IncompletePoints, incomplete_em_step
 
 ESTIMATORS = [BigLearnEM, JointEM]
 
@@ -332,3 +333,276 @@ def test_samples_follow_the_mixture():
     np.testing.assert_allclose(np.bincount(z) / len(z), model.weights_, atol=0.02)
     for k in range(4):
         np.testing.assert_allclose(X[z == k].mean(axis=0), model.means_[k], atol=0.06)
+
+
+def two_clusters(D, size, seed=0):
+    """Two clusters eight deviations apart, and one row far out; and where the rows belong."""
+    z = np.repeat([0, 1], 60)
+    X = np.random.default_rng(seed).normal(size=(121, D))
+    X[:120, 0] += 8 * z
+    X[120] = 0
+    X[120, -1] = size
+    return X, z
+
+
+def best_of_scikit_learn(X, z, n_components, **parameters):
+    models = [
+        GaussianMixture(n_components, random_state=seed, **parameters).fit(X) for seed in range(3)
+    ]
+    return max(adjusted_rand_score(z, model.predict(X[: len(z)])) for model in models)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("size", [1e4, 1e5, 1e6, 1e9])
+@pytest.mark.parametrize("D", [1, 2, 5])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_one_row_far_out_does_not_melt_the_clusters(Estimator, D, size):
+    X, z = two_clusters(D, size)
+    for n_components, least in ((2, best_of_scikit_learn(X, z, 2)), (3, 1.0)):
+        model = Estimator(n_components, random_state=0).fit(X)
+        assert adjusted_rand_score(z, model.predict(X[:120])) >= least
+    single = Estimator(3, random_state=0).fit(X.astype(np.float32))
+    assert adjusted_rand_score(z, single.predict(X[:120])) == 1
+    expected = GaussianMixture(2, random_state=0).fit(X[:120]).score(X[:120])
+    assert model.score(X[:120]) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("D", "size"), [(2, 1e5), (2, 1e9), (5, 1e7), (130, 1e6)])
+@pytest.mark.parametrize("n_components", [2, 3])
+def test_several_rows_far_out_do_not_break_a_fit(n_components, D, size, dtype):
+    X, _ = two_clusters(D, 0.0)
+    X = np.concatenate([X, size * np.random.default_rng(1).normal(size=(5, D))]).astype(dtype)
+    model = JointEM(n_components, random_state=0, max_iter=50).fit(X)
+    assert np.isfinite(model.lower_bound_)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("K", [3, 4, 6])
+@pytest.mark.parametrize("sd", [0.1, 0.01, 1e-4])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_tight_clusters_far_apart_get_their_deviations(Estimator, sd, K):
+    rng = np.random.default_rng(2)
+    z = np.repeat(np.arange(K), 60)
+    X = rng.uniform(-10, 10, (K, 2))[z] + sd * rng.normal(size=(60 * K, 2))
+    model = Estimator(K, random_state=0).fit(X)
+    assert adjusted_rand_score(z, model.predict(X)) == 1
+    deviations = np.sqrt(np.linalg.eigvalsh(model.covariances_)) / sd
+    assert 0.7 < deviations.min() <= deviations.max() < 1.4
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("Estimator", "K"), [(BigLearnEM, 2), (JointEM, 2), (JointEM, 3)], ids=lambda x: str(x)
+)
+def test_a_rare_indicator_does_not_hide_the_clusters(Estimator, K, seed):
+    rng = np.random.default_rng(seed)
+    z = np.repeat(np.arange(K), 450 // K)
+    X = 8 * np.eye(K, 2)[z] + rng.normal(size=(len(z), 2))
+    X = np.column_stack([X, np.arange(len(z)) == rng.integers(len(z))])
+    model = Estimator(K, random_state=0).fit(X)
+    assert adjusted_rand_score(z, model.predict(X)) >= best_of_scikit_learn(X, z, K) - 0.02
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_twenty_one_hot_columns_do_not_hide_the_clusters(seed):
+    rng = np.random.default_rng(seed)
+    z = np.repeat([0, 1], 225)
+    X = 8 * np.eye(2)[z] + rng.normal(size=(450, 2))
+    X = np.column_stack([X, np.eye(20)[rng.integers(0, 20, 450)]])
+    model = JointEM(2, random_state=0).fit(X)
+    assert adjusted_rand_score(z, model.predict(X)) >= best_of_scikit_learn(X, z, 2) - 0.02
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_any_scale_that_the_dtype_holds_gives_the_same_clusters(Estimator, scale):
+    X = blobs(0)
+    model = Estimator(4, random_state=0).fit(X * scale)
+    np.testing.assert_array_equal(
+        model.predict(X * scale), Estimator(4, random_state=0).fit_predict(X)
+    )
+    assert np.isfinite(model.precisions_).all()
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("scale", "dtype"), [(1e160, "d"), (1e-160, "d"), (1e300, "d"), (1e30, "f"), (1e-25, "f")]
+)
+def test_a_scale_that_the_dtype_cannot_hold_is_refused(Estimator, scale, dtype):
+    with pytest.raises(ValueError, match=r"features \[0, 1, 2\] have the scales.*Multiply these"):
+        Estimator(4).fit((blobs(0) * scale).astype(dtype))
+    X = np.concatenate([blobs(0), np.full((1, 3), 1e300)])
+    with pytest.raises(ValueError, match=r"1 of 281 distinct rows.*drop them"):
+        Estimator(4).fit(X)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("unit", [1e308, 1e-308, 5e-324])
+def test_weights_of_any_size_are_relative(Estimator, preset, unit):
+    X = blobs(0)
+    fitted = [
+        Estimator(1, preset=preset, max_iter=20, random_state=0).fit(X, sample_weight=weights)
+        for weights in (None, np.full(len(X), unit))
+    ]
+    np.testing.assert_allclose(fitted[1].means_, fitted[0].means_)
+    assert fitted[1].score(X, sample_weight=np.full(len(X), unit)) == pytest.approx(
+        fitted[0].score(X)
+    )
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [
+        (3, "init has 3 components over 3 features, but n_components=4 and X has 3 features"),
+        ((4, 2), "init has 4 components over 2 features, but n_components=4 and X has 3 features"),
+        (None, "init"),
+        ("best", "init"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(init, text):
+    if isinstance(init, int | tuple):
+        K, D = init if isinstance(init, tuple) else (init, 3)
+        init = JointEM(K, random_state=0).fit(blobs(0)[:, :D]).mixture_
+    with pytest.raises(ValueError, match=text):
+        JointEM(4, init=init).fit(blobs(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_start_of_another_dtype_is_taken(dtype):
+    start = JointEM(4, random_state=0).fit(blobs(0)).mixture_
+    model = JointEM(4, init=start.to(dtype=dtype), random_state=0).fit(blobs(0))
+    np.testing.assert_allclose(np.sort(model.weights_), np.sort(start.weights), atol=1e-4)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("name", ["n_components", "max_iter", "n_init"])
+@pytest.mark.parametrize("value", [True, 1.5, "2", np.nan])
+def test_counts_are_checked_by_name(Estimator, name, value):
+    with pytest.raises(ValueError, match=name):
+        Estimator(**{name: value}).fit(blobs(0))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("state", [-1, 2**40, "a", 1.5])
+def test_random_states_are_checked_by_name(Estimator, state):
+    with pytest.raises(ValueError, match=r"random_state|[Ss]eed"):
+        Estimator(2, random_state=state).fit(blobs(0))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("name", ["weights_", "means_", "covariances_", "precisions_", "mixture_"])
+def test_what_fit_has_found_cannot_be_changed(Estimator, name):
+    X = blobs(0)
+    model = Estimator(4, random_state=0).fit(X)
+    before, labels = model.score_samples(X), model.predict(X)
+    value = getattr(model, name)
+    with pytest.raises(AttributeError, match=f"{name} is what fit has found.*JointEM"):
+        setattr(model, name, value)
+    if name != "mixture_":
+        for array in (value, value.ravel()):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
+        array = value.copy()
+        array[...] = 0
+    np.testing.assert_array_equal(model.score_samples(X), before)
+    np.testing.assert_array_equal(model.predict(X), labels)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.score_samples(X), before)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("X", "parameters", "weights"),
+    [
+        (blobs(0)[:, :2] * [1, np.nan], {}, None),
+        (blobs(0)[:, :2] * [1, np.inf], {}, None),
+        (blobs(0)[:3, :2], {}, None),
+        (blobs(0)[:, :2], {}, -np.ones(280)),
+        (blobs(0)[:, :2] * 1e200, {}, None),
+        (blobs(0)[:, :2], {"n_components": 0}, None),
+        (blobs(0)[:, :2], {"device": "tpu"}, None),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_refused_refit_leaves_everything_as_it_was(Estimator, X, parameters, weights, named):
+    pandas = pytest.importorskip("pandas")
+    first = pandas.DataFrame(blobs(1), columns=list("abc")) if named else blobs(1)
+    model = Estimator(4, random_state=0).fit(first)
+    before, answers = dict(vars(model)), model.score_samples(first)
+    model.set_params(**parameters)
+    with pytest.raises(ValueError, match=r"X|weight|features|n_components|device"):
+        model.fit(X, sample_weight=weights)
+    model.set_params(n_components=4, device="auto")
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is before[name] for name in ("_mixture", "_scale", "history_"))
+    assert model.n_features_in_ == 3
+    np.testing.assert_array_equal(model.score_samples(first), answers)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_refused_first_fit_leaves_nothing(Estimator):
+    model = Estimator(4)
+    with pytest.raises(ValueError, match="exceeds the number of rows"):
+        model.fit(blobs(0)[:3])
+    assert not hasattr(model, "n_features_in_")
+    assert not hasattr(model, "means_")
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_criteria_take_weights_as_copies(Estimator):
+    X = blobs(0)
+    model = Estimator(4, random_state=0).fit(X)
+    counts = np.random.default_rng(0).integers(0, 4, len(X))
+    copies = np.repeat(X, counts, axis=0)
+    for criterion in (model.aic, model.bic):
+        assert criterion(X, sample_weight=counts) == pytest.approx(criterion(copies))
+        assert criterion(X, sample_weight=np.ones(len(X))) == pytest.approx(criterion(X))
+    assert model.score(X, sample_weight=counts) == pytest.approx(model.score(copies))
+    for bad, text in ((-counts, "non-negative"), (0 * counts, "zero everywhere"), ([1.0], "shape")):
+        with pytest.raises(ValueError, match=text):
+            model.bic(X, sample_weight=bad)
+
+
+def test_rows_of_weight_zero_are_absent_from_scores():
+    X = blobs(0)
+    model = BigLearnEM(4, random_state=0).fit(X)
+    far = np.concatenate([X, np.full((1, 3), 1e200)])
+    weights = np.append(np.ones(len(X)), 0.0)
+    for score in (model.score, model.aic, model.bic):
+        assert score(far, sample_weight=weights) == pytest.approx(score(X))
+    assert model.score(far) == -np.inf
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_histogram_chooses_the_number_of_clusters_of_its_rows(Estimator):
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(m, 1, 2000) for m in (0, 6, 12)])
+    counts, edges = np.histogram(rows, bins=40)
+    middles = ((edges[1:] + edges[:-1]) / 2)[counts > 0, None]
+    counts = counts[counts > 0]
+    models = {
+        K: Estimator(K, random_state=0).fit(middles, sample_weight=counts) for K in (1, 2, 3, 4)
+    }
+    chosen = min(models, key=lambda K: models[K].bic(middles, sample_weight=counts))
+    assert chosen == 3
+
+
+@pytest.mark.filterwarnings("ignore:components.*sit on the covariance floor")
+def test_convergence_is_judged_by_the_values_that_are_there():
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 2, 4000)
+    X = 6 * z[:, None] + rng.normal(size=(4000, 3))
+    X[rng.random(X.shape) > 0.01] = np.nan
+    model = BigLearnEM(2, random_state=0, max_iter=2000).fit(X)
+    assert model.converged_
+    points = IncompletePoints(torch.from_numpy(model._scale.apply(X)))
+    step = incomplete_em_step(points, model._unit_mixture, covariance_floor=model.covariance_floor_)
+    after = incomplete_em_step(points, step.model, covariance_floor=model.covariance_floor_)
+    gain_per_value = (after.log_likelihood - step.log_likelihood) / (~np.isnan(X)).mean()
+    assert 0 <= gain_per_value < 1.01 * model.tol
