@@ -230,11 +230,10 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     covariances = second / mass[:, :, None] - shift[:, :, None] * shift[:, None, :]
     means = torch.where(empty[:, None], model.means.double(), model.means.double() + shift)
     covariances = torch.where(empty[:, None, None], model.covariances.double(), covariances)
-    covariances, n_floored = floor_eigenvalues(covariances, covariance_floor)
+    # In the model's dtype, where rounding may spare less.
+    covariances, n_floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
     weights = proportions / proportions.sum()
-    updated = GMM.unchecked(
-        weights.to(model.dtype), means.to(model.dtype), covariances.to(model.dtype)
-    )
+    updated = GMM.unchecked(weights.to(model.dtype), means.to(model.dtype), covariances)
     return EMStep(updated, log_likelihood / points.total, n_floored, int(empty.sum()))
 
 

@@ -208,3 +208,17 @@ def test_weights_act_as_copies_with_gaps():
     weighted = BigLearnEM(3, random_state=0).fit(X, sample_weight=weights)
     copies = BigLearnEM(3, random_state=0).fit(np.repeat(X, weights, axis=0))
     np.testing.assert_allclose(weighted.means_, copies.means_, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e5, 1e9])
+def test_steps_with_rows_far_out_stay_positive_definite(size, dtype):
+    X = with_gaps(0, 120, 4, 0.15)
+    X[:5] *= size
+    tensor = torch.tensor(X, dtype=dtype)
+    model = as_gmm(*random_mixture(0, 3, 4), dtype=dtype)
+    for _ in range(10):
+        model = incomplete_em_step(IncompletePoints(tensor), model, covariance_floor=1e-4).model
+        model.checked()
+    drawn = conditional_sample(tensor, model, generator=torch.Generator().manual_seed(0))
+    assert torch.isfinite(drawn).all()
