@@ -127,6 +127,21 @@ class Law:
         log_constants = weights.double().log().sub_(log_determinants).sub_(0.5 * d * LOG_2PI)
         return cls(log_constants, means.double() - centre, factors, centre)
 
+    def about(self, centre: Tensor) -> Law:
+        """Give the same law for points about another centre.
+
+        Parameters
+        ----------
+        centre : Tensor of shape (d,)
+            Digits are lost where this law's own is not zero.
+
+        Returns
+        -------
+        law : Law
+        """
+        means = self.means - (centre - self.centre)
+        return Law(self.log_constants, means, self.factors, centre)
+
     @cached_property
     def whitening(self) -> Tensor:
         """Inverse Cholesky factors, shape (K, d, d)."""
@@ -305,31 +320,39 @@ class Form(NamedTuple):
         Radius about the centre within which the form is accurate.
     density : object
         With `features` of a chunk, `log_prob` of features, and `bytes_per_point`.
+    centred : bool, default True
+        Whether it takes points less the centre, or as they are.
     """
 
     reach: float
     density: Any
+    centred: bool = True
 
 
-def dense_forms(law: Law, dtype: torch.dtype) -> list[Form]:
+def dense_forms(law: Law, centre: Tensor, dtype: torch.dtype) -> list[Form]:
     """List the forms in which points at any distance can be evaluated, cheapest first.
 
     Parameters
     ----------
     law : Law
+        About zero.
+    centre : Tensor of shape (d,)
+        Near which most points are expected.
     dtype : torch.dtype
         Of the points.
 
     Returns
     -------
     forms : list of Form
-        The reach of the last is infinite.
+        The reach of the last is infinite: it takes points as they are, since a centre far from
+        them would cost their digits.
     """
     forms = []
     if _quadratic_pays(*law.means.shape):
-        reaches = QuadraticDensity.reaches(law, dtype)
-        forms = [Form(reach, QuadraticDensity(law, products)) for reach, products in reaches]
-    return [*forms, Form(math.inf, WhitenedDensity(law, dtype))]
+        near = law.about(centre)
+        reaches = QuadraticDensity.reaches(near, dtype)
+        forms = [Form(reach, QuadraticDensity(near, products)) for reach, products in reaches]
+    return [*forms, Form(math.inf, WhitenedDensity(law, dtype), centred=False)]
 
 
 def _quadratic_pays(n_components: int, d: int) -> bool:

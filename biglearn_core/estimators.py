@@ -204,11 +204,9 @@ class JointEM(MixtureEstimator):
                     f"features, but n_components={K} and X has {Z.shape[1]} features"
                 )
             return scale.apply_mixture(self.init).to(device=Z.device, dtype=Z.dtype)
-        if self.init == "kmeans":
-            positions = drawn_in(Z)
-            return kmeans_start(Z, K, seed=seed, sample_weight=weights, positions=positions)
-        if self.init == "k-means++":
-            return kmeans_plusplus_start(Z, K, seed=seed, sample_weight=weights)
+        if self.init != "random":
+            start = kmeans_start if self.init == "kmeans" else kmeans_plusplus_start
+            return start(Z, K, seed=seed, sample_weight=weights, positions=drawn_in(Z))
         return random_points_start(Z, K, seed=seed)
 
 

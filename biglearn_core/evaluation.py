@@ -121,13 +121,14 @@ def evaluate(
     """
     # Unlike the mean of the means, the median is not moved by a component far out.
     centre = means.median(dim=0).values
-    law = Law.of(weights, means, covariances, centre)
-    forms = dense_forms(law, X.dtype)
+    law = Law.of(weights, means, covariances, torch.zeros_like(centre))
+    forms = dense_forms(law, centre, X.dtype)
     if low_rank is not None:
         forms = [*low_rank_forms(weights, means, low_rank, centre, X.dtype), *forms]
     size = chunk_size or max(1, _CHUNK_BYTES // forms[0].density.bytes_per_point)
     with one_thread_an_operation():
-        return Evaluation.joined(each(lambda rows: _evaluate_rows(rows, law, forms), X.split(size)))
+        parts = each(lambda rows: _evaluate_rows(rows, law, centre, forms), X.split(size))
+    return Evaluation.joined(parts)
 
 
 def component_log_prob(X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
@@ -163,42 +164,45 @@ def is_far(log_prob: Tensor, log_constants: Tensor) -> Tensor:
     return ~(log_prob.amax(dim=0) >= least)
 
 
-def _evaluate_rows(X: Tensor, law: Law, forms: Sequence[Form]) -> Evaluation:
+def _evaluate_rows(X: Tensor, law: Law, centre: Tensor, forms: Sequence[Form]) -> Evaluation:
     """Evaluate a chunk, every row in the first form that reaches it."""
-    Z = (X - law.centre).T.contiguous()
-    radii = squared_norms(Z).sqrt_()
+    radii = squared_norms((X - centre).T.contiguous()).sqrt_()
     last = len(forms) - 1
     if len(radii) == 0 or (last > 0 and radii.max().item() <= forms[0].reach):
-        return Evaluation(_log_prob(forms[0], Z), None)
+        return Evaluation(_log_prob(forms[0], X, centre), None)
     chosen = torch.full_like(radii, last, dtype=torch.long)
     for i in range(last - 1, -1, -1):
         chosen.masked_fill_(radii <= forms[i].reach, i)
     log_prob = X.new_empty(len(law.means), len(X))
     for i in chosen.unique().tolist():
         rows = (chosen == i).nonzero().squeeze(1)
-        log_prob[:, rows] = _log_prob(forms[i], Z[:, rows])
+        log_prob[:, rows] = _log_prob(forms[i], X[rows], centre)
     # Within their reach the other forms are accurate, however many deviations away a row is.
     far = is_far(log_prob, law.log_constants[:, None]) & (chosen == last)
     if not far.any():
         return Evaluation(log_prob, None)
-    return _with_far_rows(X, law, log_prob, far.nonzero().squeeze(1))
+    return _with_far_rows(X, law, centre, log_prob, far.nonzero().squeeze(1))
 
 
-def _log_prob(form: Form, Z: Tensor) -> Tensor:
-    return form.density.log_prob(form.density.features(Chunk(Z, None))).to(Z.dtype)
+def _log_prob(form: Form, X: Tensor, centre: Tensor) -> Tensor:
+    points = (X - centre if form.centred else X).T.contiguous()
+    return form.density.log_prob(form.density.features(Chunk(points, None))).to(X.dtype)
 
 
-def _with_far_rows(X: Tensor, law: Law, log_prob: Tensor, far: Tensor) -> Evaluation:
+def _with_far_rows(
+    X: Tensor, law: Law, centre: Tensor, log_prob: Tensor, far: Tensor
+) -> Evaluation:
     """Replace what the dtype has blurred: in float64 first, then by comparing directions."""
     rows = X[far].double()
     relative = log_prob.new_zeros(log_prob.shape, dtype=torch.float64).copy_(log_prob)
     shift = relative.new_zeros(X.shape[0])
-    exact = _log_prob(dense_forms(law, torch.float64)[-1], (rows - law.centre).T)
+    exact = _log_prob(dense_forms(law, law.centre, torch.float64)[-1], rows, law.centre)
     farther = is_far(exact, law.log_constants[:, None])
     highest = exact.amax(dim=0)
     relative[:, far], shift[far] = exact - highest, highest
     if farther.any():
-        relative[:, far[farther]], shift[far[farther]] = _compare_directions(rows[farther], law)
+        compared = _compare_directions(rows[farther], law.about(centre.double()))
+        relative[:, far[farther]], shift[far[farther]] = compared
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 

@@ -80,7 +80,12 @@ def random_points_start(X: Tensor, n_components: int, *, seed: int) -> GMM:
 
 
 def kmeans_plusplus_start(
-    X: Tensor, n_components: int, *, seed: int, sample_weight: Tensor | None = None
+    X: Tensor,
+    n_components: int,
+    *,
+    seed: int,
+    sample_weight: Tensor | None = None,
+    positions: Tensor | None = None,
 ) -> GMM:
     """Put the means on rows drawn by k-means++, and assign every point to the nearest.
 
@@ -91,6 +96,8 @@ def kmeans_plusplus_start(
         At most N.
     seed : int
     sample_weight : Tensor of shape (N,), optional
+    positions : Tensor of shape (N, D), optional
+        Where k-means++ sees the points; `drawn_in` gives such.
 
     Returns
     -------
@@ -99,11 +106,12 @@ def kmeans_plusplus_start(
         mean variance of all cells.
     """
     _check_components(n_components, X)
-    data = X.cpu().numpy()
+    seen = X if positions is None else positions
+    data = seen.cpu().numpy()
     shares = None if sample_weight is None else sample_weight.cpu().numpy()
     centres, _ = kmeans_plusplus(data, n_components, sample_weight=shares, random_state=seed)
     centres = torch.as_tensor(centres, dtype=X.dtype, device=X.device)
-    labels = torch.cdist(X, centres).argmin(dim=1)
+    labels = torch.cdist(seen, centres).argmin(dim=1)
     return assignment_start(X, labels, n_components, sample_weight=sample_weight)
 
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-# Least eigenvalue that rounding spares, in units of eps times the trace.
+# Least eigenvalue that rounding spares, in units of eps times the norm.
 _ROUNDING = 8
 
 
@@ -124,8 +124,8 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
     floors : Tensor of shape (K,)
         `floor` itself where the spread of a component is ordinary.
     """
-    traces = covariances.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return (_ROUNDING * torch.finfo(covariances.dtype).eps * traces).clamp_min_(floor)
+    sizes = covariances.flatten(1).norm(dim=1)
+    return sizes.mul_(_ROUNDING * torch.finfo(covariances.dtype).eps).clamp_min_(floor)
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:

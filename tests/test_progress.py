@@ -1,19 +1,25 @@
 """Progress: unasked where somebody watches, and only when it takes long."""
 
+import io
 import sys
 
 import numpy as np
-import pytest
 
 from biglearn_core import BigLearnEM
 from biglearn_core import progress as module
 from biglearn_core.progress import is_watched, progress_bar
 
 
-@pytest.fixture
-def terminal(monkeypatch, capsys):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def watch(monkeypatch):
+    """Make standard error a terminal; within a test, since a capture begins anew for each."""
     monkeypatch.delenv("BIGLEARN_QUIET", raising=False)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    return sys.stderr
 
 
 def fit(**options):
@@ -21,13 +27,13 @@ def fit(**options):
     BigLearnEM(3, random_state=0, **options).fit(X)
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_fit_that_takes_long_shows_itself(capsys, monkeypatch):
+def test_a_fit_that_takes_long_shows_itself(monkeypatch):
+    terminal = watch(monkeypatch)
     fit()
-    assert capsys.readouterr().err == ""
+    assert terminal.getvalue() == ""
     monkeypatch.setattr(module, "_PATIENCE", 1e-9)
     fit(n_init=30)
-    assert "log-likelihood" in capsys.readouterr().err
+    assert "log-likelihood" in terminal.getvalue()
 
 
 def test_headless_runs_and_quiet_ones_are_silent(capsys, monkeypatch):
@@ -39,8 +45,8 @@ def test_headless_runs_and_quiet_ones_are_silent(capsys, monkeypatch):
     assert "log-likelihood" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("terminal")
 def test_the_environment_silences(monkeypatch):
+    watch(monkeypatch)
     assert is_watched()
     monkeypatch.setenv("BIGLEARN_QUIET", "1")
     assert not is_watched()
