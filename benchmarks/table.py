@@ -41,6 +41,31 @@ def em_step() -> Iterable[str]:
         )
 
 
+def threads() -> Iterable[str]:
+    """List fits beside busy processes."""
+    document = read("threads")
+    if document is None:
+        return
+    yield "\n## Fits beside busy processes (`threads.py`)\n"
+    yield (
+        f"{document['cores']} cores, seconds of the wall clock, worst of {document['runs']} and "
+        f"(median); busy: two other processes that count. Before: commit {document['against']}.\n"
+    )
+    yield "| work | machine | threads | now | before | now / before, medians |"
+    yield "|---|---|---|---|---|---|"
+    for row in document["rows"]:
+        now, before = row["here"], row.get("against")
+        seconds = [
+            "–" if t is None else f"{t['worst']:.3f} ({t['median']:.3f})" for t in (now, before)
+        ]
+        ratio = "–" if before is None else f"{now['median'] / before['median']:.2f}"
+        yield (
+            f"| {row['work']} | {'busy' if row['busy'] else 'quiet'} "
+            f"| {'one' if row['one_thread'] else 'default'} "
+            f"| {seconds[0]} | {seconds[1]} | {ratio} |"
+        )
+
+
 def scaling() -> Iterable[str]:
     """List EM steps over a range of sizes."""
     document = read("scaling")
@@ -189,7 +214,11 @@ def main() -> None:
     """Write the table."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
-    for section in (em_step, scaling, gmm25, fashion, deep_training, large_sets, estimators, grid):
+    sections = (
+        *(em_step, scaling, threads, gmm25, fashion),
+        *(deep_training, large_sets, estimators, grid),
+    )
+    for section in sections:
         lines += section()
     with write_atomically(RESULTS / "README.md") as file:
         file.write(("\n".join(lines) + "\n").encode())

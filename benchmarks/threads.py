@@ -122,8 +122,19 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     from biglearn_core.persistence import write_atomically
 
+    result = {
+        "cores": os.cpu_count(),
+        "runs": options.runs,
+        "against": _commit(options.against) if options.against else None,
+        "rows": rows,
+    }
     with write_atomically(options.out) as file:
-        file.write(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1).encode() + b"\n")
+        file.write(json.dumps(result, indent=1).encode() + b"\n")
+
+
+def _commit(folder: Path) -> str:
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from biglearn_core.lowrank import (
     low_rank_pays,
 )
 from biglearn_core.points import Chunk, Points
-from biglearn_core.threads import each
+from biglearn_core.threads import each, one_thread_an_operation
 
 __all__ = ["EMStep", "em_step"]
 
@@ -54,6 +54,7 @@ class EMStep:
     n_empty: int
 
 
+@one_thread_an_operation()
 def em_step(
     points: Points,
     model: GMM,
