@@ -280,8 +280,11 @@ def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
                 "row of positive weight; drop them"
             )
         values = column[known].astype(np.float64)
-        known_weights = None if weights is None else weights[known]
-        centre[j], scale[j] = _spread(values, known_weights, X.dtype)
+        # Added up by size, so that rounding depends neither on units nor on where a row stands.
+        by_size = np.lexsort((values,) if weights is None else (weights[known], values))
+        of_values = None if weights is None else weights[known][by_size]
+        with np.errstate(over="ignore"):  # an infinite scale is refused below
+            centre[j], scale[j] = _spread(values[by_size], of_values, X.dtype)
     low, high = _SCALES[X.dtype]
     bad = np.flatnonzero((scale < low) | (scale > high))
     if len(bad):
@@ -295,7 +298,7 @@ def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
 
 
 def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> tuple[float, float]:
-    """Centre and scale of one feature.
+    """Centre and scale of one feature, from its values in increasing order.
 
     The scale of one that is constant but for rounding is the size of its value, beside which the
     rounding does not count; one where that is zero.
@@ -323,8 +326,7 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> 
 
 
 def _at_even_ranks(values: np.ndarray) -> np.ndarray:
-    """Sort, and take values at even ranks where they are many."""
-    values = np.sort(values)
+    """Of values in increasing order, where they are many, those at even ranks."""
     if len(values) <= _COMPARED_VALUES:
         return values
     ranks = (np.arange(_COMPARED_VALUES) + 0.5) / _COMPARED_VALUES * len(values)
