@@ -226,6 +226,7 @@ def _compare_directions(X: Tensor, law: Law) -> tuple[Tensor, Tensor]:
         When the means themselves are so far apart that nothing can be compared.
     """
     sizes = X.abs().amax(dim=1).clamp_min(law.centre.abs().max())
+    sizes = sizes.where(sizes > 0, 1.0)
     directions = (X / sizes[:, None] - law.centre / sizes[:, None]).T
     along = law.whitening @ directions
     at_mean = (law.whitening @ law.means[:, :, None]).squeeze(2)

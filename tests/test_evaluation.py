@@ -179,6 +179,23 @@ def test_responsibilities_are_those_of_exact_arithmetic(shape, weights, size):
     np.testing.assert_array_equal(model.predict(X), actual.argmax(axis=1))
 
 
+@pytest.mark.parametrize("distance", [10.0, 1e4, 2e6, 1e9])
+@pytest.mark.parametrize("shift", [0.0, 1e6, 1e8])
+def test_rows_between_two_components_are_shared_far_from_zero_too(shift, distance):
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        root = rng.normal(size=(2, 2))
+        covariance = root @ root.T + 0.5 * np.eye(2)
+        covariance = (covariance + covariance.T) / 2
+        means = shift * np.array([1.0, 0.7]) + rng.normal(size=(2, 2))
+        model = gmm((0.5, 0.5), means, np.stack([covariance, covariance]))
+        normal = np.linalg.solve(covariance, means[1] - means[0])
+        between = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
+        x = torch.tensor(means.mean(axis=0) + distance * between + 0.3 * rng.normal(size=2))
+        expected = exact_responsibilities(x, model)
+        np.testing.assert_allclose(model.responsibilities(x[None])[0], expected, atol=2e-6)
+
+
 @pytest.mark.parametrize(("x", "gap"), [(1e7, 1e-7), (1e10, 1e-10), (1e12, -1e-12), (-1e100, 0.0)])
 def test_components_that_compete_far_out_share_a_row(x, gap):
     model = two_in_one_dimension([0.0, gap])
