@@ -199,6 +199,7 @@ def score_merges(X: Tensor, model: GMM, log_prob: Tensor, *, sample_weight: Tens
         + (1 - share)[:, :, None] * model.covariances[j]
         + (share * (1 - share))[:, :, None] * gap[:, :, None] * gap[:, None, :]
     )
+    covariances, _ = floor_eigenvalues(covariances, 0.0)
     spread = model.weights * _log_determinants(model.covariances)
     bound = 0.5 * (weights * _log_determinants(covariances) - spread[i] - spread[j])
     kept = bound.argsort()[:K]
