@@ -437,7 +437,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             raise ValueError('device="cuda", but this machine has no CUDA device; use "auto"')
         if sample_weight is None:
             return X, None
-        some = sample_weight > 0  # a row without weight is absent, however far out it lies
+        # A row without weight is absent, however far out it lies, and so is one whose weight beside
+        # the largest is below the ordinary numbers of the dtype.
+        some = sample_weight >= np.finfo(X.dtype).tiny
         return X[some], sample_weight[some]
 
     def _torch_device(self) -> torch.device:
