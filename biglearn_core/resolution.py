@@ -37,6 +37,9 @@ _SEARCHED_ROWS = 100_000
 
 _ROWS_AT_ONCE = 10_000
 
+# Distance that rounding leaves between equal rows, in units of their norm.
+_ROUNDING = 1e-7
+
 
 def default_floor(Z: np.ndarray, n_components: int) -> float:
     """Choose the least eigenvalue of covariances for data at unit scale.
@@ -79,19 +82,26 @@ def local_variance(Z: np.ndarray, n_components: int) -> float:
     if n_neighbours < Z.shape[1] + 1 or n_neighbours >= len(searched):
         return math.inf
     rows = searched[:: -(-len(searched) // _N_ROWS)]
-    if np.isnan(searched).any():
-        distances = nan_euclidean_distances(rows, searched)
-    else:
-        # In float64: what cancels in float32 may be wider than the clusters.
-        parts = torch.from_numpy(searched).split(_ROWS_AT_ONCE)
-        one = torch.from_numpy(rows).double()
-        distances = torch.cat([torch.cdist(one, part.double()) for part in parts], dim=1).numpy()
+    gaps = np.isnan(searched).any()
+    measure = nan_euclidean_distances if gaps else _distances
+    # In float64: what cancels in float32 may be wider than the clusters.
+    rows = rows.astype(np.float64)
+    parts = np.split(searched, range(_ROWS_AT_ONCE, len(searched), _ROWS_AT_ONCE))
+    distances = np.concatenate([measure(rows, part.astype(np.float64)) for part in parts], axis=1)
     nearest = np.partition(distances, n_neighbours, axis=1)[:, n_neighbours]
-    nearest = nearest[np.isfinite(nearest)].astype(np.float64)
+    if gaps:
+        # Rows that agree wherever both have values, as of ratings, are apart by rounding alone.
+        size = np.sqrt(Z.shape[1] * np.nansum(rows**2, axis=1))
+        nearest[nearest <= _ROUNDING * size] = 0
+    nearest = nearest[np.isfinite(nearest)]
     if len(nearest) == 0:
         return math.inf
     distance = np.quantile(nearest, _DENSEST, method="lower")
-    if distance == 0:  # rows that agree wherever both have values, as of ratings
+    if distance == 0:
         return math.inf
     # Two rows of one Gaussian N(m, σ² I) are apart by 2σ² χ² with D degrees of freedom.
     return float(distance**2 / (2 * chi2.ppf(_NEIGHBOURHOOD, Z.shape[1])))
+
+
+def _distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return torch.cdist(torch.from_numpy(rows), torch.from_numpy(others)).numpy()

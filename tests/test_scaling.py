@@ -214,14 +214,26 @@ def test_the_floor_of_ordinary_data_is_a_hundredth_of_a_deviation(K):
         assert default_floor(to_unit_scale(X).Z, K) == 1e-4
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
-def test_rows_that_agree_wherever_both_have_values_set_no_floor(share):
+def test_rows_that_agree_wherever_both_have_values_set_no_floor(share, dtype):
     from biglearn_core.resolution import default_floor
 
-    rng = np.random.default_rng(3)
-    ratings = rng.integers(1, 6, (300, 5)).astype(float)
-    ratings[rng.random(ratings.shape) < share] = np.nan
-    assert default_floor(to_unit_scale(ratings).Z, 4) == 1e-4
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        ratings = rng.integers(1, 6, (300, 5)) * rng.uniform(0.1, 3) + rng.uniform(-1, 1)
+        ratings[rng.random(ratings.shape) < share] = np.nan
+        assert default_floor(to_unit_scale(ratings.astype(dtype)).Z, 4) == 1e-4
+
+
+@pytest.mark.parametrize("sd", [1e-2, 1e-3, 1e-4])
+def test_the_floor_stays_below_tight_clusters_with_gaps(sd):
+    from biglearn_core.resolution import default_floor
+
+    X = tight_clusters(4, sd)
+    X[np.random.default_rng(0).random(X.shape) < 0.15] = np.nan
+    data = to_unit_scale(X)
+    assert default_floor(data.Z, 4) <= 0.15 * ((sd / data.scale.scale) ** 2).mean()
 
 
 def test_few_rows_far_out_and_few_twins_set_no_floor():
