@@ -450,7 +450,7 @@ class GMM:
         return arrays if self.low_rank is None else arrays | self.low_rank.arrays()
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> GMM:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], *, source: str = "the mapping") -> GMM:
         """Build and validate a model from what `arrays` wrote.
 
         Parameters
