@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-# Least eigenvalue that rounding spares, in units of eps times the norm.
+# Least eigenvalue that rounding spares, in units of eps, √D and the largest entry.
 _ROUNDING = 8
 
 
@@ -124,8 +124,9 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
     floors : Tensor of shape (K,)
         `floor` itself where the spread of a component is ordinary.
     """
-    sizes = covariances.flatten(1).norm(dim=1)
-    return sizes.mul_(_ROUNDING * torch.finfo(covariances.dtype).eps).clamp_min_(floor)
+    entries = covariances.flatten(1)
+    rounding = _ROUNDING * torch.finfo(covariances.dtype).eps * entries.shape[1] ** 0.25
+    return entries.abs().amax(dim=1).mul_(rounding).clamp_min_(floor)
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
