@@ -7,6 +7,7 @@ far out, do not set the scale.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ _DECIMALS = 8
 
 # Standard deviation of a Gaussian, in lower quartiles of the distances between its values.
 _GAUSSIAN = 2.2191
+
+# Scale of a feature with many equal values, in steps between distinct ones: the default floor is
+# the deviation of rounding to such steps.
+_STEPS = 100 / math.sqrt(12)
 
 # From so many scales on a standard deviation is that of a few rows, and so is the mean.
 _HEAVIEST = 3.0
@@ -231,8 +236,10 @@ def to_unit_scale(
     Q_n, here on values at 256 even ranks). Up to half of the rows may lie anywhere without moving
     it far, and where values fall into two or three clusters it is nearer to the width of these than
     to their distance, so that features which tell clusters apart count for more. Where so many rows
-    share a value that the quartile is zero, as in an indicator of something rare, it is taken over
-    distinct values, each counted once.
+    share a value that the quartile is zero, as in an indicator or a count of something rare, the
+    quartile is taken over distinct values, each counted once, and the scale is such that the
+    default floor, a hundredth of it, is the deviation 1/√12 of what is rounded to steps of that
+    size: a component narrower than the steps of a feature says nothing about the data.
     """
     weights = np.ones(len(X)) if sample_weight is None else with_largest_near_one(sample_weight)
     rows, weights = _merge_equal(X[weights > 0], weights[weights > 0])
@@ -319,7 +326,7 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> 
     else:
         distinct = np.unique(values)
         distinct = distinct[np.append(True, np.diff(distinct) > rounding)]
-        scale = _typical_distance(_at_even_ranks(distinct))
+        scale = _STEPS * _typical_distance(_at_even_ranks(distinct))
     if scale <= rounding:
         return median, float(np.clip(abs(median), *_SCALES[dtype])) if median else 1.0
     return (median + shift * unit if deviation <= _HEAVIEST * scale else median), scale

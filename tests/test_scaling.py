@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from biglearn_core.resolution import default_floor
 from biglearn_core.scaling import UnitScale, to_unit_scale
 
 
@@ -95,17 +96,18 @@ def test_clusters_that_are_tight_and_far_apart_set_the_scale():
 
 
 @pytest.mark.parametrize("ones", [1, 3, 100])
-def test_a_rare_indicator_has_the_size_of_its_step(ones):
+def test_the_default_floor_of_a_rare_indicator_is_what_rounding_to_its_steps_leaves(ones):
     X = np.column_stack([blobs(n=225, D=1), np.arange(450) < ones])
     data = to_unit_scale(X)
-    assert data.scale.scale[1] == pytest.approx(1, abs=0.6)
+    floor = default_floor(data.Z, 2) * data.scale.scale[1] ** 2
+    assert floor == pytest.approx(1 / 12)
     assert np.ptp(data.Z, axis=0).max() < 20
 
 
 def test_one_hot_columns_share_one_scale():
     codes = np.random.default_rng(0).integers(0, 20, 450)
     scale = to_unit_scale(np.eye(20)[codes]).scale.scale
-    np.testing.assert_allclose(scale, 1)
+    np.testing.assert_allclose(scale, 100 / np.sqrt(12))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e12, -1e-20])
