@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.linalg
 import torch
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 
-# Least eigenvalue that rounding spares, in units of eps, √D and the largest entry.
+# Least eigenvalue that rounding spares, in units of eps, √D and the largest variance.
 _ROUNDING = 8
 
 
@@ -82,7 +84,7 @@ def inverse_triangular(factors: Tensor) -> Tensor:
     inverses : Tensor of shape (K, D, D)
         Lower triangular.
     """
-    identity = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    identity = _identity(factors.shape[-1], factors.dtype, factors.device)
     return torch.linalg.solve_triangular(factors, identity.expand_as(factors), upper=False)
 
 
@@ -124,18 +126,16 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
     floors : Tensor of shape (K,)
         `floor` itself where the spread of a component is ordinary.
     """
-    entries = covariances.flatten(1)
-    rounding = _ROUNDING * torch.finfo(covariances.dtype).eps * entries.shape[1] ** 0.25
-    return entries.abs().amax(dim=1).mul_(rounding).clamp_min_(floor)
+    rounding = _ROUNDING * torch.finfo(covariances.dtype).eps * covariances.shape[-1] ** 0.5
+    variances = covariances.diagonal(dim1=1, dim2=2)
+    return variances.amax(dim=1).mul_(rounding).clamp_min_(floor)
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
     """Raise every eigenvalue below `floor` to it: V max(Λ, ε) Vᵀ of the symmetric part.
 
-    The floor of a matrix is that of `resolved_floors`.
-
-    Only matrices for which Σ − εI has no Cholesky factor are decomposed: the others are unchanged
-    by the floor.
+    The floor of a matrix is that of `resolved_floors`. Only matrices for which Σ − εI has no
+    Cholesky factor are decomposed: the others are unchanged by the floor.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
     """
     covariances = symmetrize(covariances)
     floors = resolved_floors(covariances, floor)
-    failed = has_eigenvalue_below(covariances, floors)
+    failed = has_eigenvalue_below(covariances, floors[:, None, None])
     n_floored = torch.count_nonzero(failed).item()
     if n_floored:
         below = failed.nonzero().squeeze(1)
@@ -171,17 +171,21 @@ def has_eigenvalue_below(matrices: Tensor, threshold: float | Tensor) -> Tensor:
     ----------
     matrices : Tensor of shape (K, D, D)
         Symmetric; the lower triangle is read.
-    threshold : float or Tensor of shape (K,)
+    threshold : float or Tensor of shape (K, 1, 1)
         t.
 
     Returns
     -------
     below : bool Tensor of shape (K,)
     """
-    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    if isinstance(threshold, Tensor):
-        threshold = threshold[:, None, None]
+    identity = _identity(matrices.shape[-1], matrices.dtype, matrices.device)
     return torch.linalg.cholesky_ex(matrices - threshold * identity).info != 0
+
+
+@lru_cache(maxsize=64)
+def _identity(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # for whatever mode it is used in later
+        return torch.eye(n, dtype=dtype, device=device)
 
 
 def eigenpairs_above(matrix: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

@@ -220,7 +220,7 @@ def _centre(X: Tensor, weights: Tensor | None) -> Tensor:
     """
     stride = -(-len(X) // _SAMPLED_ROWS)
     sample = X[::stride]
-    if weights is None:
+    if weights is None or (weights == weights[0]).all():
         mean, median = X.mean(dim=0), sample.median(dim=0).values
     else:
         mean, median = weights.to(X.dtype) @ X / weights.sum(), _median(sample, weights[::stride])
