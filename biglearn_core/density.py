@@ -39,6 +39,7 @@ __all__ = [
     "dense_forms",
     "exponentiate",
     "mean_log_prob",
+    "reach",
 ]
 
 # Accepted rounding error of an expanded quadratic form, in nats.
@@ -211,7 +212,7 @@ class QuadraticDensity:
         found = []
         for products in dict.fromkeys((dtype, torch.float64)):
             room = TOLERANCE[products] / torch.finfo(products).eps - law.offsets
-            found.append((_root(room.div_(largest).min().item()), products))
+            found.append((reach(room.div_(largest).min().item(), products), products))
         return found
 
     @classmethod
@@ -228,8 +229,8 @@ class QuadraticDensity:
         density : QuadraticDensity or None
             None where even float64 products would be off by more than a millionth of a nat.
         """
-        for reach, dtype in cls.reaches(law, points.Z.dtype):
-            if points.radius <= reach:
+        for radius, dtype in cls.reaches(law, points.Z.dtype):
+            if points.radius <= radius:
                 return cls(law, dtype)
         return None
 
@@ -351,7 +352,7 @@ def dense_forms(law: Law, centre: Tensor, dtype: torch.dtype) -> list[Form]:
     if _quadratic_pays(*law.means.shape):
         near = law.about(centre)
         reaches = QuadraticDensity.reaches(near, dtype)
-        forms = [Form(reach, QuadraticDensity(near, products)) for reach, products in reaches]
+        forms = [Form(radius, QuadraticDensity(near, products)) for radius, products in reaches]
     return [*forms, Form(math.inf, WhitenedDensity(law, dtype), centred=False)]
 
 
@@ -359,9 +360,24 @@ def _quadratic_pays(n_components: int, d: int) -> bool:
     return n_quadratic_features(d) <= _FEATURES_PER_COMPONENT * n_components
 
 
-def _root(x: float) -> float:
-    """Square root, and −1 (no radius at all) of what is negative."""
-    return math.sqrt(x) if x >= 0 else -1.0
+def reach(squared: float, dtype: torch.dtype) -> float:
+    """Take the root of a squared radius within which a form is accurate.
+
+    Parameters
+    ----------
+    squared : float
+    dtype : torch.dtype
+        Of the products.
+
+    Returns
+    -------
+    reach : float
+        −1, no radius at all, where `squared` is negative or no number; at most so much that sums of
+        squares are numbers of the dtype.
+    """
+    if not squared >= 0:
+        return -1.0
+    return min(math.sqrt(squared), 1e-3 * math.sqrt(torch.finfo(dtype).max))
 
 
 def mean_log_prob(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> float:

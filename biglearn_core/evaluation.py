@@ -27,6 +27,9 @@ _CHUNK_BYTES = 8 * 2**20
 # Squared Mahalanobis distances beyond which a dtype's rounding would blur the responsibilities.
 _TRUSTED = {torch.float32: 1e4, torch.float64: 1e10}
 
+# Distances from the centre, in those of the means, beyond which directions alone are compared.
+_BEYOND = 10.0
+
 # Rounding of a sum of products, in units of eps.
 _ROUNDING = 16
 
@@ -197,12 +200,15 @@ def _with_far_rows(
     relative = log_prob.new_zeros(log_prob.shape, dtype=torch.float64).copy_(log_prob)
     shift = relative.new_zeros(X.shape[0])
     exact = _log_prob(dense_forms(law, law.centre, torch.float64)[-1], rows, law.centre)
-    farther = is_far(exact, law.log_constants[:, None])
     highest = exact.amax(dim=0)
     relative[:, far], shift[far] = exact - highest, highest
-    if farther.any():
-        compared = _compare_directions(rows[farther], law.about(centre.double()))
-        relative[:, far[farther]], shift[far[farther]] = compared
+    # Squares blur the differences where the means are close together as seen from the row.
+    near = law.about(centre.double())
+    extent = near.means[~torch.isneginf(law.log_constants)].abs().amax()
+    beyond = (rows - near.centre).abs().amax(dim=1) > _BEYOND * extent
+    beyond = is_far(exact, law.log_constants[:, None]) & beyond | ~torch.isfinite(highest)
+    if beyond.any():
+        relative[:, far[beyond]], shift[far[beyond]] = _compare_directions(rows[beyond], near)
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 

@@ -168,6 +168,8 @@ def drawn_in(X: Tensor) -> Tensor:
         Unchanged up to ten thousand scales, beyond that growing with the logarithm, so that what is
         apart stays apart.
     """
+    if X.abs().amax() <= _FAR_OUT:
+        return X
     excess = (X.abs() / _FAR_OUT).clamp_min(1)
     return torch.where(excess > 1, X.sign() * _FAR_OUT * (1 + excess.log()), X)
 

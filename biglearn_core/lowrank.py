@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate
+from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate, reach
 from biglearn_core.linalg import eigenpairs_above, resolved_floors, symmetrize
 from biglearn_core.points import Chunk, Points, squared_norms
 from biglearn_core.threads import each
@@ -356,7 +356,7 @@ def _reaches(
     for products in dict.fromkeys((dtype, torch.float64)):
         room = covariances.backgrounds.double() * (TOLERANCE[products] / torch.finfo(products).eps)
         squared = (room - means.square().sum(dim=1)).min().item()
-        found.append((math.sqrt(squared) if squared >= 0 else -1.0, products))
+        found.append((reach(squared, products), products))
     return found
 
 
@@ -410,8 +410,8 @@ class LowRankDensity:
         if not _pays(*means.shape, covariances):
             return None
         means, dtype = means.double() - points.centre, points.Z.dtype
-        for reach, products in _reaches(means, covariances, dtype):
-            if points.radius <= reach:
+        for radius, products in _reaches(means, covariances, dtype):
+            if points.radius <= radius:
                 factors = _Factors.of(weights, means, covariances, index)
                 return cls(points, LowRankForm(factors, products, dtype, points.centre))
         return None
@@ -480,6 +480,6 @@ def low_rank_forms(
     means = means.double() - centre
     factors = _Factors.of(weights, means, covariances, None)
     return [
-        Form(reach, LowRankForm(factors, products, dtype, centre))
-        for reach, products in _reaches(means, covariances, dtype)
+        Form(radius, LowRankForm(factors, products, dtype, centre))
+        for radius, products in _reaches(means, covariances, dtype)
     ]

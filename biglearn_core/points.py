@@ -134,7 +134,7 @@ class Points:
         -------
         points : Points
         """
-        centre = _centre(X, sample_weight)
+        centre = _centre(X)
         Z = (X - centre).T.contiguous()
         radius = math.sqrt(Z.square().sum(dim=0).max().item())
         total = float(X.shape[0]) if sample_weight is None else sample_weight.sum().item()
@@ -213,27 +213,18 @@ class Points:
         return Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
 
 
-def _centre(X: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean of the data, or their median where a row far out has moved the mean away from them.
+def _centre(X: Tensor) -> Tensor:
+    """Mean of the data, or zero where rows far out have moved the mean away from the others.
 
-    Centred on such a mean, all other rows would lose their digits.
+    Less such a mean all others would lose their digits. As they are, none loses any, and the forms
+    that need a centre near the data reach too short a way to be taken.
     """
-    stride = -(-len(X) // _SAMPLED_ROWS)
-    sample = X[::stride]
-    if weights is None or (weights == weights[0]).all():
-        mean, median = X.mean(dim=0), sample.median(dim=0).values
-    else:
-        mean, median = weights.to(X.dtype) @ X / weights.sum(), _median(sample, weights[::stride])
+    mean = X.mean(dim=0)
+    sample = X[:: -(-len(X) // _SAMPLED_ROWS)]
+    median = sample.median(dim=0).values
     spread = (sample - median).norm(dim=1).median()
     near = (mean - median).norm() <= _FAR_MEAN * spread
-    return mean if near else median
-
-
-def _median(X: Tensor, weights: Tensor) -> Tensor:
-    """Weighted median of every coordinate."""
-    values, order = X.sort(dim=0)
-    below = weights[order].cumsum(dim=0) < 0.5 * weights.sum()
-    return values.gather(0, below.sum(dim=0, keepdim=True).clamp_max(len(X) - 1)).squeeze(0)
+    return mean if near else torch.zeros_like(mean)
 
 
 def _product(rows: Tensor, Z: Tensor) -> Tensor:

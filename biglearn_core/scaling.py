@@ -288,10 +288,13 @@ def _centre_and_scale(X: np.ndarray, weights: np.ndarray | None) -> tuple[np.nda
             )
         values = column[known].astype(np.float64)
         # Added up by size, so that rounding depends neither on units nor on where a row stands.
-        by_size = np.lexsort((values,) if weights is None else (weights[known], values))
-        of_values = None if weights is None else weights[known][by_size]
+        if weights is None:
+            values, of_values = np.sort(values), None
+        else:
+            by_size = np.lexsort((weights[known], values))
+            values, of_values = values[by_size], weights[known][by_size]
         with np.errstate(over="ignore"):  # an infinite scale is refused below
-            centre[j], scale[j] = _spread(values[by_size], of_values, X.dtype)
+            centre[j], scale[j] = _spread(values, of_values, X.dtype)
     low, high = _SCALES[X.dtype]
     bad = np.flatnonzero((scale < low) | (scale > high))
     if len(bad):

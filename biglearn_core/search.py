@@ -35,7 +35,7 @@ from biglearn_core.linalg import floor_eigenvalues
 from biglearn_core.matching import Schedule, run_task
 from biglearn_core.points import Points
 from biglearn_core.split_merge import apply_swaps, best_swaps, score_merges, score_splits
-from biglearn_core.threads import one_thread_an_operation
+from biglearn_core.threads import each, one_thread_an_operation
 
 __all__ = ["MOVES", "SearchConfig", "SearchHistory", "SearchResult", "search_mixture"]
 
@@ -303,24 +303,22 @@ class _Search:
         """Take the most likely of a few k-means clusterings."""
         N, D = self._X.shape
         n_starts = self._config.n_starts or (10 if n_components * D >= N else 3)
-        best, highest = None, -math.inf
+        seeds = [int(self._rng.integers(2**31 - 1)) for _ in range(n_starts)]
         positions = drawn_in(self._X)
-        for _ in range(n_starts):
+
+        def start(seed: int) -> tuple[GMM, float]:
             model = kmeans_start(
                 self._X,
                 n_components,
-                seed=int(self._rng.integers(2**31 - 1)),
+                seed=seed,
                 sample_weight=self._sample_weight,
                 positions=positions,
             )
             covariances, _ = floor_eigenvalues(model.covariances, self._floor)
             model = GMM.unchecked(model.weights, model.means, covariances)
-            log_likelihood = mean_log_prob(
-                self._points, model.weights, model.means, model.covariances
-            )
-            if best is None or log_likelihood > highest:
-                best, highest = model, log_likelihood
-        return best
+            return model, mean_log_prob(self._points, model.weights, model.means, model.covariances)
+
+        return max(each(start, seeds), key=lambda found: found[1])[0]
 
     def history(self) -> SearchHistory:
         return SearchHistory.of(self._rows)

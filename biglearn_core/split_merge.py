@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -24,10 +25,9 @@ from biglearn_core.evaluation import component_log_prob
 from biglearn_core.gmm import GMM
 from biglearn_core.linalg import cholesky, floor_eigenvalues
 from biglearn_core.points import Points
+from biglearn_core.threads import each
 
 __all__ = ["Merges", "Splits", "Swap", "apply_swaps", "best_swaps", "score_merges", "score_splits"]
-
-_LOG_2PI = math.log(2 * math.pi)
 
 # EM steps of a pair of children: on a marginal, where a step costs next to nothing, and on all
 # coordinates.
@@ -155,10 +155,9 @@ def score_splits(
     rises in the marginal.
     """
     labels = log_prob.argmax(dim=0)
-    best: Splits | None = None
-    for u in _directions(model, rng, n_directions):
-        candidate = _split_along(X, model, labels, sample_weight, u)
-        best = candidate if best is None else _better(best, candidate)
+    directions = _directions(model, rng, n_directions)
+    found = each(lambda u: _split_along(X, model, labels, sample_weight, u), directions)
+    best = reduce(_better, found)
     if model.n_features > 2:
         order = best.gains.argsort(descending=True)[:n_refined].tolist()
         best = _refine(X, model, labels, sample_weight, best, order, covariance_floor)
@@ -308,38 +307,53 @@ def _directions(model: GMM, rng: np.random.Generator, n: int) -> list[Tensor]:
 
 
 def _split_along(X: Tensor, model: GMM, labels: Tensor, sample_weight: Tensor, u: Tensor) -> Splits:
-    """Two-component EM on uᵀx of every component's points, all components at once."""
+    """Two-component EM on uᵀx of every component's points, all components at once.
+
+    The children of a component differ in log density by a quadratic function of uᵀx, so that one
+    sigmoid gives both responsibilities, and the sums over the first child are what the second
+    leaves of the totals.
+    """
     K = model.n_components
+
+    def sums(rows: Tensor) -> Tensor:
+        return rows.new_zeros(len(rows), K).index_add_(1, labels, rows)
+
     v = ((X - model.means[labels]) * u[labels]).sum(dim=1)
     slope = (model.covariances @ u[:, :, None]).squeeze(2)
     expected = (slope * u).sum(dim=1)
-
-    def sums(values: Tensor) -> Tensor:
-        out = values.new_zeros(*values.shape[:-1], K)
-        return out.index_add_(-1, labels, values * sample_weight)
-
-    counts = sums(torch.ones_like(v)).clamp_min_(torch.finfo(X.dtype).tiny)
-    centre = sums(v) / counts
-    variance = sums((v - centre[labels]).square()) / counts
+    tiny, eps = torch.finfo(X.dtype).tiny, torch.finfo(X.dtype).eps
+    counts, first = sums(torch.stack([sample_weight, sample_weight * v]))
+    counts = counts.clamp_min_(tiny)
+    centre = first / counts
+    residuals = v - centre.index_select(0, labels)
+    variance = sums((sample_weight * residuals.square())[None])[0] / counts
     variance = torch.maximum(variance, _LEAST_SHARE * expected)
-    least = _LEAST_SHARE * variance
+    deviation = variance.sqrt()
 
-    offset = _OFFSET * variance.sqrt()
-    means = torch.stack([centre - offset, centre + offset])
-    variances = ((1 - _OFFSET**2) * variance).repeat(2, 1)
-    shares = torch.full_like(variances, 0.5)
+    # From here on in units of the component's own points.
+    t = residuals / deviation.index_select(0, labels)
+    weighted = sample_weight * t
+    powers = torch.stack([sample_weight, weighted, weighted * t])
+    total = sums(powers)
+    means = total.new_tensor([-_OFFSET, _OFFSET])[:, None].repeat(1, K)
+    variances = torch.full_like(means, 1 - _OFFSET**2)
+    shares = torch.full_like(means, 0.5)
     for _ in range(_MARGINAL_STEPS):
-        log_prob = _child_log_prob(v, labels, shares, means, variances)
-        r = log_prob.softmax(dim=0)
-        mass = sums(r).clamp_min_(torch.finfo(X.dtype).tiny)
-        means = sums(r * v) / mass
-        variances = torch.maximum(sums(r * (v - means[:, labels]).square()) / mass, least)
+        coefficients = _child_coefficients(shares, means, variances)
+        second = sums(powers * _difference(t, labels, coefficients).sigmoid_())
+        mass, first, square = torch.stack([total - second, second], dim=1)
+        mass = torch.maximum(mass, eps * counts).clamp_min_(tiny)
+        means = first / mass
+        variances = (square / mass).addcmul_(means, means, value=-1).clamp_min_(_LEAST_SHARE)
         shares = mass / counts
-    together = _child_log_prob(v, labels, shares, means, variances).logsumexp(dim=0)
-    alone = -0.5 * ((v - centre[labels]).square() / variance[labels] + variance[labels].log())
-    gains = sums(together - alone + 0.5 * _LOG_2PI) / sample_weight.sum()
+    coefficients = _child_coefficients(shares, means, variances)
+    excess = torch.nn.functional.softplus(_difference(t, labels, coefficients))
+    together = (coefficients[:, 0] * total).sum(dim=0) + sums((sample_weight * excess)[None])[0]
+    gains = (together + 0.5 * total[2]) / sample_weight.sum()
 
     b = slope / expected[:, None]
+    means = centre + deviation * means
+    variances = variance * variances
     return Splits(
         gains,
         shares,
@@ -349,15 +363,22 @@ def _split_along(X: Tensor, model: GMM, labels: Tensor, sample_weight: Tensor, u
     )
 
 
-def _child_log_prob(
-    v: Tensor, labels: Tensor, shares: Tensor, means: Tensor, variances: Tensor
-) -> Tensor:
-    """Log density of each point's two children, weighted by their shares, shape (2, N)."""
-    constants = shares.clamp_min(torch.finfo(v.dtype).tiny).log() - 0.5 * (
-        variances.log() + _LOG_2PI
-    )
-    residuals = v - means[:, labels]
-    return constants[:, labels] - 0.5 * residuals.square() / variances[:, labels]
+def _child_coefficients(shares: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+    """Log density of both children, weighted by their shares, as a polynomial, shape (3, 2, K).
+
+    Less −½ log 2π, which the component alone has as well.
+    """
+    linear = means / variances
+    tiny = torch.finfo(shares.dtype).tiny
+    constants = shares.clamp_min(tiny).log() - 0.5 * (variances.log() + means * linear)
+    return torch.stack([constants, linear, -0.5 / variances])
+
+
+def _difference(t: Tensor, labels: Tensor, coefficients: Tensor) -> Tensor:
+    """Log density of the second child less that of the first at every point, shape (N,)."""
+    differences = coefficients[:, 1] - coefficients[:, 0]
+    constant, linear, quadratic = differences.index_select(1, labels)
+    return constant.addcmul_(linear.addcmul_(quadratic, t), t)
 
 
 def _better(first: Splits, second: Splits) -> Splits:
