@@ -134,7 +134,7 @@ class Points:
         -------
         points : Points
         """
-        centre = _centre(X)
+        centre = _centre(X, sample_weight)
         Z = (X - centre).T.contiguous()
         radius = math.sqrt(Z.square().sum(dim=0).max().item())
         total = float(X.shape[0]) if sample_weight is None else sample_weight.sum().item()
@@ -213,13 +213,16 @@ class Points:
         return Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
 
 
-def _centre(X: Tensor) -> Tensor:
+def _centre(X: Tensor, weights: Tensor | None) -> Tensor:
     """Mean of the data, or zero where rows far out have moved the mean away from the others.
 
     Less such a mean all others would lose their digits. As they are, none loses any, and the forms
     that need a centre near the data reach too short a way to be taken.
     """
-    mean = X.mean(dim=0)
+    if weights is None or (weights == weights[0]).all():
+        mean = X.mean(dim=0)
+    else:
+        mean = weights.to(X.dtype) @ X / weights.sum()
     sample = X[:: -(-len(X) // _SAMPLED_ROWS)]
     median = sample.median(dim=0).values
     spread = (sample - median).norm(dim=1).median()
