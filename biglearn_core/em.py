@@ -31,6 +31,9 @@ __all__ = ["EMStep", "em_step"]
 # less is drawn to the origin and onto the floor instead of dividing by nothing.
 _LEAST_PROPORTION = 1e-5
 
+# Numbers in the covariances from which on each component is worth a thread.
+_LARGE = 1_000_000
+
 
 @dataclass(frozen=True)
 class EMStep:
@@ -163,8 +166,14 @@ def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Te
     shift = torch.addcmul(first, share - 1, origins)
     covariances = moments.second / mass[:, :, None]
     rest = torch.addcmul(first, share, shift, value=-1)
-    covariances = torch.baddbmm(covariances, first[:, :, None], shift[:, None, :], alpha=-1)
-    covariances = torch.baddbmm(covariances, shift[:, :, None], rest[:, None, :], alpha=-1)
+
+    def about_the_means(part: slice) -> None:
+        target = covariances[part]
+        target.baddbmm_(first[part, :, None], shift[part, None, :], alpha=-1)
+        target.baddbmm_(shift[part, :, None], rest[part, None, :], alpha=-1)
+
+    large = covariances.numel() >= _LARGE
+    each(about_the_means, [slice(k, k + 1) for k in range(len(mass))] if large else [slice(None)])
     return proportions, shift + origins, covariances
 
 

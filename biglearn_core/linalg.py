@@ -9,7 +9,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from biglearn_core.threads import one_thread_a_call
+from biglearn_core.threads import each, one_thread_a_call
 
 __all__ = [
     "cholesky",
@@ -26,6 +26,9 @@ __all__ = [
 
 # Least eigenvalue that rounding spares, in units of eps, √D and the largest variance.
 _ROUNDING = 8
+
+# Numbers in a batch of matrices from which on each matrix is worth a thread.
+_LARGE = 1_000_000
 
 
 def symmetrize(matrices: Tensor) -> Tensor:
@@ -178,8 +181,10 @@ def has_eigenvalue_below(matrices: Tensor, threshold: float | Tensor) -> Tensor:
     -------
     below : bool Tensor of shape (K,)
     """
-    identity = _identity(matrices.shape[-1], matrices.dtype, matrices.device)
-    return torch.linalg.cholesky_ex(matrices - threshold * identity).info != 0
+    shifted = matrices - threshold * _identity(matrices.shape[-1], matrices.dtype, matrices.device)
+    if shifted.numel() < _LARGE:
+        return torch.linalg.cholesky_ex(shifted).info != 0
+    return torch.stack(each(lambda matrix: torch.linalg.cholesky_ex(matrix).info != 0, shifted))
 
 
 @lru_cache(maxsize=64)

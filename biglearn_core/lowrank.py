@@ -42,7 +42,11 @@ _ROUNDING = 4
 _STRIPS = 8
 
 # Points whose products with all directions are held at once.
-_CHUNK = 8192
+_CHUNK = 4096
+
+# Parts that points are divided into where they are that many times this.
+_LEAST_PARTS = 4
+_LEAST_CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -447,8 +451,9 @@ class LowRankDensity:
         return truncated_moments(Z, self._form.means, responsibilities), log_likelihood
 
     def _parts(self) -> Iterator[slice]:
-        size = self._points.chunk_size or _CHUNK
-        return (slice(start, start + size) for start in range(0, self._points.Z.shape[1], size))
+        N = self._points.Z.shape[1]
+        size = self._points.chunk_size or min(_CHUNK, max(_LEAST_CHUNK, -(-N // _LEAST_PARTS)))
+        return (slice(start, start + size) for start in range(0, N, size))
 
 
 def low_rank_forms(

@@ -50,6 +50,9 @@ _SCORED_PAIRS = 20_000_000
 _EFFORT = ((1_000_000, 9), (100_000, 6), (0, 4))
 _EFFORT_ON_FEW_POINTS = ((100_000, 3), (0, 2))
 
+# Size N K D from which on starts are worth a thread each.
+_LARGE = 1_000_000
+
 # What scoring all splits and merges costs, in EM steps.
 _SCORING_STEPS = 5
 
@@ -318,7 +321,8 @@ class _Search:
             model = GMM.unchecked(model.weights, model.means, covariances)
             return model, mean_log_prob(self._points, model.weights, model.means, model.covariances)
 
-        return max(each(start, seeds), key=lambda found: found[1])[0]
+        large = N * n_components * D >= _LARGE
+        return max(each(start, seeds, large=large), key=lambda found: found[1])[0]
 
     def history(self) -> SearchHistory:
         return SearchHistory.of(self._rows)

@@ -41,6 +41,9 @@ _OFFSET = 0.6
 # otherwise make a spike of them.
 _LEAST_SHARE = 1e-2
 
+# Numbers in the data from which on directions are worth a thread each.
+_LARGE = 200_000
+
 # Merges are tried between a component and as many of its nearest.
 _NEIGHBOURS = 8
 
@@ -156,7 +159,11 @@ def score_splits(
     """
     labels = log_prob.argmax(dim=0)
     directions = _directions(model, rng, n_directions)
-    found = each(lambda u: _split_along(X, model, labels, sample_weight, u), directions)
+    found = each(
+        lambda u: _split_along(X, model, labels, sample_weight, u),
+        directions,
+        large=X.numel() >= _LARGE,
+    )
     best = reduce(_better, found)
     if model.n_features > 2:
         order = best.gains.argsort(descending=True)[:n_refined].tolist()

@@ -53,7 +53,9 @@ def one_thread_an_operation() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def each(
+    function: Callable[[Item], Result], items: Iterable[Item], *, large: bool = True
+) -> list[Result]:
     """Apply a function to independent pieces, several at once within `one_thread_an_operation`.
 
     Parameters
@@ -61,6 +63,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
     function : callable
         Spends its time in operations that let other threads run, as torch's do.
     items : iterable
+    large : bool, default True
+        Whether a piece takes milliseconds; smaller ones run one after the other.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
         The first that a piece has raised, in the order of the items.
     """
     items = list(items)
-    n_threads = min(_n_threads(), len(items))
+    n_threads = min(_n_threads(), len(items)) if large else 1
     if n_threads < 2:
         return [function(item) for item in items]
     results: list = [None] * len(items)
