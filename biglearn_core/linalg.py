@@ -19,12 +19,14 @@ __all__ = [
     "has_eigenvalue_below",
     "inverse_triangular",
     "largest_eigenvalue_bound",
+    "require_finite",
     "resolved_floors",
     "symmetrize",
 ]
 
 
-# Least eigenvalue that rounding spares, in units of eps, √D and the largest variance.
+# Least eigenvalue that rounding spares, in units of eps, √D and the largest entry (not the largest
+# variance: where all digits cancel, an entry outside the diagonal may be the larger).
 _ROUNDING = 8
 
 # Numbers in a batch of matrices from which on each matrix is worth a thread.
@@ -130,8 +132,7 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
         `floor` itself where the spread of a component is ordinary.
     """
     rounding = _ROUNDING * torch.finfo(covariances.dtype).eps * covariances.shape[-1] ** 0.5
-    variances = covariances.diagonal(dim1=1, dim2=2)
-    return variances.amax(dim=1).mul_(rounding).clamp_min_(floor)
+    return covariances.abs().amax(dim=(1, 2)).mul_(rounding).clamp_min_(floor)
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
@@ -247,13 +248,27 @@ def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
             return values, vectors
     except torch.linalg.LinAlgError:
         pass
-    if not matrices.isfinite().all():
+    require_finite(matrices)
+    values, vectors = torch.linalg.eigh(matrices.double())
+    return values.to(matrices.dtype), vectors.to(matrices.dtype)
+
+
+def require_finite(covariances: Tensor) -> None:
+    """Refuse covariances that have left their dtype.
+
+    Parameters
+    ----------
+    covariances : Tensor
+
+    Raises
+    ------
+    ValueError
+    """
+    if not covariances.isfinite().all():
         raise ValueError(
             "a covariance is not finite: the data spread too far for their dtype; scale them or "
             "fit in float64"
         )
-    values, vectors = torch.linalg.eigh(matrices.double())
-    return values.to(matrices.dtype), vectors.to(matrices.dtype)
 
 
 def haar_orthogonal(n: int, rng: np.random.Generator, *, rotation: bool = False) -> np.ndarray:

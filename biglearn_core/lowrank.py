@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate, reach
-from biglearn_core.linalg import eigenpairs_above, resolved_floors, symmetrize
+from biglearn_core.linalg import (
+    eigenpairs_above,
+    require_finite,
+    resolved_floors,
+    symmetrize,
+)
 from biglearn_core.points import Chunk, Points, squared_norms
 from biglearn_core.threads import each
 from biglearn_core.truncation import truncated_moments
@@ -212,6 +217,7 @@ def floor_to_low_rank(covariances: Tensor, floor: float) -> tuple[Tensor, LowRan
     low_rank : LowRankCovariances
         The same matrices.
     """
+    require_finite(covariances)
     floors = resolved_floors(covariances, floor)
     matrices = zip(covariances, floors.tolist(), strict=True)
     pairs = [_directions_above(symmetrize(matrix), least) for matrix, least in matrices]
