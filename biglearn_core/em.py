@@ -104,7 +104,7 @@ def em_step(
             covariances = covariances.flatten(1).index_select(1, block)
             covariances = covariances.unflatten(1, (len(index), -1))
         density = choose_density(points, model.weights, means, covariances)
-    moments, log_likelihood = _e_step(density, points)
+    moments, log_likelihood = _e_step(density, points, model.n_components)
     proportions, means, covariances = _m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
     if index is not None:
@@ -126,7 +126,9 @@ def _flat_block(index: Tensor, n_features: int) -> Tensor:
     return (index[:, None] * n_features + index).flatten()
 
 
-def _e_step(density: Density | LowRankDensity, points: Points) -> tuple[Moments, float]:
+def _e_step(
+    density: Density | LowRankDensity, points: Points, n_components: int
+) -> tuple[Moments, float]:
     """Moments and log-likelihood of all points, a chunk at a time."""
     if isinstance(density, LowRankDensity):
         return density.expectation()
@@ -135,10 +137,8 @@ def _e_step(density: Density | LowRankDensity, points: Points) -> tuple[Moments,
         parts = (_e_step_of_chunk(density, chunk) for chunk in group)
         return reduce(_add, parts)
 
-    K, d = density.origins.shape[0], points.Z.shape[0]
-    groups = points.groups(
-        density.bytes_per_point, bytes_per_group=K * d**2 * points.Z.dtype.itemsize
-    )
+    kept = n_components * points.Z.shape[0] ** 2 * points.Z.dtype.itemsize
+    groups = points.groups(density.bytes_per_point, bytes_per_group=kept)
     return reduce(_add, each(of_group, groups))
 
 

@@ -7,7 +7,6 @@ products with those directions alone, and so does a change of basis.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.density import TOLERANCE, Form, Moments, exponentiate, reach
+from biglearn_core.density import LOG_2PI, TOLERANCE, Form, Moments, exponentiate, reach
 from biglearn_core.linalg import (
     eigenpairs_above,
     require_finite,
@@ -33,8 +32,6 @@ __all__ = [
     "low_rank_forms",
     "low_rank_pays",
 ]
-
-_LOG_2PI = math.log(2 * math.pi)
 
 # In fewer dimensions a dense step is as fast (benchmarks/fashion_step.py).
 _LEAST_DIMENSION = 128
@@ -283,7 +280,7 @@ class _Factors:
             whitening.append(torch.linalg.solve_triangular(R, L, upper=False) / b.sqrt())
             log_determinants.append((d - len(L)) * b.log() + 2 * R.diagonal().log().sum())
         constants = weights.double().log() - 0.5 * (
-            torch.stack(log_determinants) + d * _LOG_2PI + means.square().sum(dim=1) / backgrounds
+            torch.stack(log_determinants) + d * LOG_2PI + means.square().sum(dim=1) / backgrounds
         )
         return cls(constants, means, backgrounds, whitening)
 

@@ -9,13 +9,13 @@ at random.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from biglearn_core.density import LOG_2PI
 from biglearn_core.em import EMStep
 from biglearn_core.evaluation import Evaluation, evaluate, is_far
 from biglearn_core.gmm import GMM
@@ -28,8 +28,6 @@ __all__ = [
     "evaluate_incomplete",
     "incomplete_em_step",
 ]
-
-_LOG_2PI = math.log(2 * math.pi)
 
 # Working memory: numbers in one batch of per-pattern matrices, or of per-row ones.
 _BATCH_NUMBERS = 4_000_000
@@ -153,7 +151,7 @@ class _Conditional:
         log_determinants = factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
         n_observed = observed.sum(dim=1)[:, None]
         return cls(
-            model.weights.double().log() - log_determinants - 0.5 * n_observed * _LOG_2PI,
+            model.weights.double().log() - log_determinants - 0.5 * n_observed * LOG_2PI,
             whitening,
             half @ whitening,
             symmetrize(sigma - half @ half.mT) * unknown,
