@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from biglearn_core.commands import failed
-from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.persistence import write_atomically
 from biglearn_core.records import read_record
+from biglearn_core.system.paths import RESULTS
 
 __all__ = ["RECORD_PROFILE", "compare", "compare_with_records", "main", "renew"]
 
@@ -73,7 +73,7 @@ def compare(new: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str]:
+def compare_with_records(profile: str, *, root: Path = RESULTS) -> list[str]:
     """Compare every experiment of a run with its record.
 
     Parameters
@@ -106,7 +106,7 @@ def compare_with_records(profile: str, *, root: Path = DEFAULT_ROOT) -> list[str
     return lines
 
 
-def renew(experiment: str, *, root: Path = DEFAULT_ROOT) -> Path:
+def renew(experiment: str, *, root: Path = RESULTS) -> Path:
     """Make the summary of the last full run the result of record.
 
     Parameters

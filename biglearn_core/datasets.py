@@ -30,10 +30,9 @@ from biglearn_core.dataset_registry import (
 )
 from biglearn_core.downloads import DownloadError, data_root, download, hash_file, write_text
 from biglearn_core.protocols import PROTOCOLS, min_max_scale, stratified_split
+from biglearn_core.system.paths import DATASETS
 
 __all__ = ["Dataset", "dataset_names", "download_dataset", "is_available", "load_dataset"]
-
-OWN_DATA = Path(__file__).resolve().parents[1] / "dataset"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ def load_dataset(
         if table.source != "uci":
             raise ValueError(
                 "the paper's protocol casts Vehicle's original values to uint8, and LIBSVM's "
-                f"vehicle.scale has them no more; restore {OWN_DATA / 'vehicle.csv'}"
+                f"vehicle.scale has them no more; restore {DATASETS / 'vehicle.csv'}"
             )
         X = X.astype(np.int64).astype(np.uint8).astype(np.float64)
 
@@ -245,8 +244,8 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:
     """Return the folders to search, in order: the one asked for, then the repository's own."""
-    first = (data_root() or OWN_DATA) if root is None else Path(root).expanduser()
-    return [first] if first.resolve() == OWN_DATA else [first, OWN_DATA]
+    first = (data_root() or DATASETS) if root is None else Path(root).expanduser()
+    return [first] if first.resolve() == DATASETS else [first, DATASETS]
 
 
 def _looks_like_path(name: str) -> bool:

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-__all__ = ["DownloadError", "data_root", "download", "hash_file", "staging_folder", "write_text"]
+from biglearn_core.system.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+__all__ = ["DownloadError", "data_root", "download", "hash_file", "staging_folder", "write_text"]
 
 CHUNK = 1 << 18
 MAX_BYTES = 1 << 30

@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from biglearn_core.archives import open_binary
 from biglearn_core.downloads import DownloadError, data_root, download, staging_folder
+from biglearn_core.system.paths import FASHION_MNIST
 
 __all__ = ["FashionMNIST", "load_fashion_mnist", "parse_idx"]
 
-OWN_DATA = Path(__file__).resolve().parents[1] / "BL_vs_deepClustering" / "dataset"
 PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_SECONDS = 1800.0
@@ -161,7 +161,7 @@ def _roots(root: str | os.PathLike | None) -> list[Path]:
     if root is not None:
         return [Path(root).expanduser()]
     other = data_root()
-    return [OWN_DATA] if other is None else [other, OWN_DATA]
+    return [FASHION_MNIST] if other is None else [other, FASHION_MNIST]
 
 
 def _find(raw: Path, name: str) -> Path | None:

@@ -12,9 +12,9 @@ from biglearn_core.claims import Row, deep_methods, rows
 from biglearn_core.commands import failed
 from biglearn_core.experiments.deep_clustering_summary import LABELS, QUOTED, SCORES
 from biglearn_core.experiments.published import FASHION_PEERS
-from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.persistence import write_atomically
 from biglearn_core.records import EXPERIMENTS, read_record
+from biglearn_core.system.paths import REPOSITORY, RESULTS
 
 __all__ = [
     "README",
@@ -26,7 +26,7 @@ __all__ = [
     "with_tables",
 ]
 
-README = DEFAULT_ROOT.parent / "README.md"
+README = REPOSITORY / "README.md"
 
 _COLUMNS = ("claim", "published", "ours, paper's protocol", "ours, fair", "verdict")
 _METHOD_COLUMNS = ("method", "seeds", *SCORES.values(), "seconds", "others report: ACC / NMI / ARI")
@@ -137,7 +137,7 @@ def with_tables(text: str) -> str:
     return with_table(text, methods_table(deep_methods(records)), name="methods")
 
 
-def recorded(folder: Path = DEFAULT_ROOT / "record") -> dict[str, dict[str, Any]]:
+def recorded(folder: Path = RESULTS / "record") -> dict[str, dict[str, Any]]:
     """Read the results of record.
 
     Parameters

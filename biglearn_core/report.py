@@ -20,9 +20,10 @@ from typing import Any
 
 from biglearn_core.claims import NOT_RUN, TOLERANCES, Row, rows
 from biglearn_core.commands import failed
-from biglearn_core.experiments.store import DEFAULT_ROOT, versions
+from biglearn_core.experiments.store import versions
 from biglearn_core.persistence import write_atomically
 from biglearn_core.records import EXPERIMENTS, read_record
+from biglearn_core.system.paths import NOTEBOOKS, REPOSITORY, RESULTS
 
 __all__ = ["Source", "main", "read_sources", "write_report"]
 
@@ -107,7 +108,7 @@ def read_sources(root: str | os.PathLike | None = None) -> dict[str, Source]:
     OSError
         When a file cannot be read.
     """
-    root = Path(root or DEFAULT_ROOT)
+    root = Path(root or RESULTS)
     if not root.is_dir():
         raise ValueError(f"there is no folder {root}; name one that holds results")
     return {name: source for name in EXPERIMENTS if (source := _read(root, name)) is not None}
@@ -137,7 +138,7 @@ def write_report(
     OSError
         When the page cannot be written.
     """
-    folder = Path(root or DEFAULT_ROOT)
+    folder = Path(root or RESULTS)
     sources = read_sources(folder)
     found = rows({name: source.record for name, source in sources.items()})
     with write_atomically(path or folder / "index.html") as file:
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         1 when the folder is not there, a result is damaged, or the page cannot be written.
     """
     parser = argparse.ArgumentParser(prog="biglearn_core.report", description=__doc__)
-    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="folder of results")
+    parser.add_argument("--root", type=Path, default=RESULTS, help="folder of results")
     options = parser.parse_args(arguments)
     try:
         found = write_report(root=options.root)
@@ -249,7 +250,7 @@ def _provenance(sources: Mapping[str, Source], root: Path) -> list[str]:
         made = ", ".join(f"{k} {v}" for k, v in source.record.get("versions", {}).items())
         read.append(f"{name}: {where} (made with {made or 'versions not noted'})")
     here = ", ".join(f"{name} {version}" for name, version in versions().items())
-    settings = DEFAULT_ROOT.parent / "notebooks" / "params" / "full.yaml"
+    settings = NOTEBOOKS / "params" / "full.yaml"
     return [
         "<h2>Read from</h2>",
         "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in read) + "</ul>",
@@ -268,7 +269,7 @@ def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         outcome = subprocess.run(
-            command, cwd=DEFAULT_ROOT.parent, capture_output=True, text=True, check=True
+            command, cwd=REPOSITORY, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown (not a git checkout)"

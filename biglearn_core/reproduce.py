@@ -22,13 +22,11 @@ from biglearn_core.commands import failed
 from biglearn_core.compare import compare_with_records
 from biglearn_core.documents import MisshapenError, each, plain, read_yaml
 from biglearn_core.execute import NotebookError, execute
-from biglearn_core.experiments.store import DEFAULT_ROOT
 from biglearn_core.run_lock import LockedError, run_lock
+from biglearn_core.system.paths import NOTEBOOKS, RESULTS
 from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
 
-__all__ = ["NOTEBOOKS", "main", "profile_parameters", "run_profile"]
-
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+__all__ = ["main", "profile_parameters", "run_profile"]
 
 
 def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, dict[str, Any]]:
@@ -118,11 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default="full", help="a file in notebooks/params/")
     parser.add_argument("--output", type=Path, default=None, help="folder of executed notebooks")
     options = parser.parse_args(arguments)
-    output = options.output or DEFAULT_ROOT / "notebooks" / options.profile
+    output = options.output or RESULTS / "notebooks" / options.profile
     os.environ.setdefault("BIGLEARN_QUIET", "1")
     try:
         profile = profile_parameters(options.profile)
-        with run_lock(DEFAULT_ROOT / ".lock"):
+        with run_lock(RESULTS / ".lock"):
             run_profile(
                 profile, output, typical_seconds(NOTEBOOKS / "seconds.yaml", options.profile)
             )

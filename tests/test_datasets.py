@@ -282,7 +282,7 @@ def empty_repository(tmp_path, monkeypatch):
     """Hide the files in dataset/, so that what lies there does not matter."""
     own = tmp_path / "own"
     own.mkdir()
-    monkeypatch.setattr(datasets, "OWN_DATA", own)
+    monkeypatch.setattr(datasets, "DATASETS", own)
     return own
 
 

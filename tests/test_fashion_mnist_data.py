@@ -34,7 +34,7 @@ def small(monkeypatch, tmp_path):
     contents = {name: idx(array) for name, array in arrays.items()}
     for name, content in contents.items():
         monkeypatch.setitem(MD5, name, hashlib.md5(content).hexdigest())
-    monkeypatch.setattr(fashion_mnist, "OWN_DATA", tmp_path / "own")
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", tmp_path / "own")
     monkeypatch.delenv("BIGLEARN_DATA", raising=False)
     return arrays, contents
 

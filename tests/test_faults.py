@@ -519,12 +519,13 @@ exec "{python}" "$@"
 
 TINY = """
 from biglearn_core.experiments import gmm25, realworld
-from biglearn_core.experiments.store import DEFAULT_ROOT, config_from, write_record
+from biglearn_core.experiments.store import config_from, write_record
+from biglearn_core.system.paths import RESULTS
 
 runs = gmm25.run(config_from(gmm25.Config, gmm25_settings), n_jobs=2)
 config = config_from(realworld.Config, realworld_settings)
 realworld.run(config, methods=("BigLearn-EM", "Joint-EM"), n_jobs=1)
-write_record(DEFAULT_ROOT / "tiny.json", {"optimum": runs[0].optimum_kl})
+write_record(RESULTS / "tiny.json", {"optimum": runs[0].optimum_kl})
 """
 
 

@@ -16,7 +16,7 @@ import pytest
 from biglearn_core import GMM, persistence
 from biglearn_core.experiments import store as store_module
 from biglearn_core.experiments.parallel import run_jobs
-from biglearn_core.experiments.store import ResultStore, code_digest, config_from
+from biglearn_core.experiments.store import ResultStore, config_from
 from biglearn_core.persistence import load_arrays, save_arrays, take_columns, write_atomically
 
 MODULE = "biglearn_core.experiments.gmm25"
@@ -166,33 +166,6 @@ def test_config_from_refuses_what_it_does_not_know():
     ]:
         with pytest.raises(TypeError, match=text):
             config_from(Settings, parameters)
-
-
-def test_code_digest_sees_code_but_not_comments(tmp_path, monkeypatch):
-    package = tmp_path / "toy_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "low.py").write_text("def f():\n    return 1\n")
-    (package / "high.py").write_text("from toy_package.low import f\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = code_digest("toy_package.high")
-    (package / "low.py").write_text(
-        '"""Doc."""\n\n\ndef f():\n    """Doc."""\n    # why\n    return 1\n'
-    )
-    assert code_digest("toy_package.high") == before
-    (package / "low.py").write_text("def f():\n    return 2\n")
-    assert code_digest("toy_package.high") != before
-
-
-def test_code_digest_of_an_experiment_covers_the_core(monkeypatch):
-    seen = []
-    original = store_module.importlib.util.find_spec
-    monkeypatch.setattr(
-        store_module.importlib.util, "find_spec", lambda name: seen.append(name) or original(name)
-    )
-    code_digest(MODULE)
-    assert {"biglearn_core.em", "biglearn_core.density", "biglearn_core.linalg"} <= set(seen)
-    assert "biglearn_core.plots" not in seen
 
 
 def _square(x):

@@ -21,12 +21,14 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from biglearn_core.devices import device_name
+from biglearn_core.experiments.code_digest import code_digest
 from biglearn_core.experiments.fashion import Images, load_images
 from biglearn_core.experiments.feature_mixture import FeatureMixtureConfig, cluster_features
 from biglearn_core.experiments.parallel import run_jobs, single_thread
-from biglearn_core.experiments.store import DEFAULT_ROOT, Result, ResultStore, code_digest
+from biglearn_core.experiments.store import Result, ResultStore
 from biglearn_core.metrics import ClusteringScores, score_labels
 from biglearn_core.run_lock import run_lock
+from biglearn_core.system.paths import RESULTS
 from BL_vs_deepClustering.autoencoder import (
     Autoencoder,
     CodeKMeansConfig,
@@ -241,7 +243,7 @@ def default_root() -> Path:
     -------
     root : Path
     """
-    return DEFAULT_ROOT / "deep_clustering"
+    return RESULTS / "deep_clustering"
 
 
 def run(

@@ -6,10 +6,8 @@ last and carries the checksum of the arrays, so that a result is there as a whol
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -23,19 +21,17 @@ from typing import Any
 import numpy as np
 
 from biglearn_core.digest import differences
+from biglearn_core.experiments.code_digest import code_digest
 from biglearn_core.persistence import load_arrays, save_arrays, write_atomically
+from biglearn_core.system.paths import RESULTS
 
 __all__ = [
-    "DEFAULT_ROOT",
     "Result",
     "ResultStore",
-    "code_digest",
     "config_from",
     "versions",
     "write_record",
 ]
-
-DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "results"
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class ResultStore:
         self.code = code_digest(module)
         content = json.dumps([self.config, self.code], sort_keys=True)
         key = hashlib.sha256(content.encode()).hexdigest()[:12]
-        keyed = Path(root or DEFAULT_ROOT).resolve() / experiment / key
+        keyed = Path(root or RESULTS).resolve() / experiment / key
         self.folder = keyed if folder is None else Path(folder)
 
     def load(self, name: str) -> Result | None:
@@ -263,47 +259,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def code_digest(module: str) -> str:
-    """Fingerprint of a module and all that it imports of this package.
-
-    Parameters
-    ----------
-    module : str
-        Dotted name.
-
-    Returns
-    -------
-    digest : str
-        Twelve hexadecimal digits. Comments, docstrings and layout do not enter.
-    """
-    package = module.partition(".")[0]
-    sources: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in sources:
-            continue
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package + "."):
-                waiting.append(node.module)
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                _drop_docstring(node)
-        sources[name] = ast.dump(tree)
-    content = json.dumps(sorted(sources.items()))
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
 def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:
-    if ast.get_docstring(node, clean=False) is not None:
-        node.body = node.body[1:]
 
 
 def _same_type(value: Any, default: Any) -> bool:

@@ -1,0 +1,1 @@
+"""The machine: files and folders, devices, what a person sees of progress."""
