@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from biglearn_core.evaluation import Evaluation
@@ -28,6 +27,7 @@ from biglearn_core.missing import (
 )
 from biglearn_core.scaling import UnitScale, with_largest_near_one
 from biglearn_core.tables import holds_float32, with_nan
+from biglearn_core.validation import check_integer, check_real
 
 __all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
 
@@ -114,10 +114,14 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
             f"sample_weight has {np.ma.count_masked(sample_weight)} masked entries; give every row "
             "a weight, zero to leave it out"
         )
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(len(X), sample_weight)
     try:
-        weights = _check_sample_weight(
-            with_nan(sample_weight), X, dtype=np.float64, allow_all_zero_weights=True
+        weights = check_array(
+            with_nan(sample_weight), dtype=np.float64, ensure_2d=False, input_name="sample_weight"
         )
+        if weights.shape != (len(X),):
+            raise ValueError(f"its shape is {weights.shape}, expected {(len(X),)}")
     except (TypeError, ValueError) as error:
         raise type(error)(f"sample_weight must hold one finite number a row: {error}") from error
     if (weights < 0).any():
@@ -132,18 +136,6 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
     """What JointEM and BigLearnEM do once fitted, in the vocabulary of GaussianMixture."""
-
-    _parameter_constraints: ClassVar[dict] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "preset": [StrOptions({"default", "paper"})],
-        "covariance_floor": [Interval(Real, 0, None, closed="neither"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "device": [StrOptions({"auto", "cpu", "cuda"})],
-        "verbose": ["verbose"],
-    }
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable component of every row.
@@ -422,9 +414,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Validate what `fit` is given, and leave out rows without weight."""
-        for name in ("n_components", "max_iter", "n_init"):
-            if isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be an int, got {getattr(self, name)}")
+        try:
+            self._check_parameters()
+        except TypeError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from error
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=True)
         if sample_weight is not None:
             sample_weight = with_largest_near_one(validate_weights(sample_weight, X))
@@ -441,6 +434,23 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         # the largest is below the ordinary numbers of the dtype.
         some = sample_weight >= np.finfo(X.dtype).tiny
         return X[some], sample_weight[some]
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError or TypeError for a parameter that is out of range."""
+        choices = {"preset": ("default", "paper"), "device": ("auto", "cpu", "cuda")}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        check_integer("n_components", self.n_components, least=1)
+        check_integer("n_init", self.n_init, least=1)
+        if not isinstance(self.verbose, bool):
+            check_integer("verbose", self.verbose, least=0)
+        if self.max_iter is not None:
+            check_integer("max_iter", self.max_iter, least=1)
+        check_real("tol", self.tol, least=0)
+        if self.covariance_floor is not None:
+            check_real("covariance_floor", self.covariance_floor, positive=True)
+        check_random_state(self.random_state)
 
     def _torch_device(self) -> torch.device:
         if self.device != "auto":
@@ -480,14 +490,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 "components; for large ones drop constant or redundant features. Where so fine a "
                 "structure is real, lower covariance_floor",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         empty = np.flatnonzero(self.weights_ < _LEAST_WEIGHT).tolist()
         if empty:
             warnings.warn(
                 f"components {empty} are empty; use fewer components",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
 

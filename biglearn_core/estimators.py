@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from biglearn_core.density import mean_log_prob
@@ -32,6 +29,7 @@ from biglearn_core.resolution import default_floor
 from biglearn_core.scaling import UnitData, UnitScale, to_unit_scale
 from biglearn_core.search import SearchConfig, search_mixture
 from biglearn_core.threads import one_thread_an_operation
+from biglearn_core.validation import check_real
 
 __all__ = ["BigLearnEM", "JointEM"]
 
@@ -99,11 +97,6 @@ class JointEM(MixtureEstimator):
     array([0.5, 0.5])
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **MixtureEstimator._parameter_constraints,
-        "init": [StrOptions({"kmeans", "k-means++", "random"}), GMM],
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -129,7 +122,6 @@ class JointEM(MixtureEstimator):
         self.device = device
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> JointEM:
         """Fit the mixture.
 
@@ -192,6 +184,13 @@ class JointEM(MixtureEstimator):
             history=best.history,
             covariance_floor=floor,
         )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        starts = ("kmeans", "k-means++", "random")
+        named = isinstance(self.init, str) and self.init in starts
+        if not (named or isinstance(self.init, GMM)):
+            raise ValueError(f"init must be a GMM or one of {', '.join(starts)}, got {self.init!r}")
 
     def _start(self, Z: Tensor, weights: Tensor | None, scale: UnitScale, seed: int) -> GMM:
         K = self.n_components
@@ -296,11 +295,6 @@ class BigLearnEM(MixtureEstimator):
     array([0.5, 0.5])
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **MixtureEstimator._parameter_constraints,
-        "weight_smoothing": [Interval(Real, 0, None, closed="left"), None],
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -326,7 +320,6 @@ class BigLearnEM(MixtureEstimator):
         self.device = device
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> BigLearnEM:
@@ -421,6 +414,11 @@ class BigLearnEM(MixtureEstimator):
             covariance_floor=floor,
         )
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.weight_smoothing is not None:
+            check_real("weight_smoothing", self.weight_smoothing, least=0)
+
     def _allow_nan(self) -> bool:
         return self.preset == "default"
 
@@ -459,5 +457,5 @@ def _warn_not_converged(n_iter: int) -> None:
     warnings.warn(
         f"EM has not converged in {n_iter} steps: raise max_iter or tol",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=4,
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pandas.util import hash_array
 from scipy.spatial.distance import pdist
 
 from biglearn_core.gmm import GMM
@@ -375,8 +374,16 @@ def _row_hashes(X: np.ndarray) -> np.ndarray:
     hashes = np.zeros(len(X), dtype=np.uint64)
     for column in np.where(np.isnan(X), np.nan, X + 0.0).T:  # one NaN, and one zero
         odd = rng.integers(2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        hashes += hash_array(np.ascontiguousarray(column)) * odd
+        hashes += _mixed(column) * odd
     return hashes
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Hash numbers by their bits: SplitMix64's last step (Steele, Lea and Flood, 2014)."""
+    bits = np.ascontiguousarray(values).view(f"u{values.itemsize}").astype(np.uint64)
+    bits = (bits ^ (bits >> 30)) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> 27)) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> 31)
 
 
 def _row_keys(X: np.ndarray) -> np.ndarray:

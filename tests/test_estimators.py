@@ -274,13 +274,15 @@ def test_fewer_distinct_rows_than_components_are_warned_of():
     text = " ".join(str(warning.message) for warning in caught)
     assert "covariance floor" in text
     assert "use fewer components" in text
+    assert {warning.filename for warning in caught} == {__file__}
     assert np.isfinite(model.lower_bound_)
 
 
 def test_stopping_early_is_warned_of_and_told():
     X = np.random.default_rng(0).standard_normal((400, 4))
-    with pytest.warns(ConvergenceWarning, match="raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match="raise max_iter") as caught:
         model = JointEM(6, max_iter=2, tol=0.0, random_state=0).fit(X)
+    assert caught[0].filename == __file__
     assert not model.converged_
     assert model.n_iter_ == 2
 
