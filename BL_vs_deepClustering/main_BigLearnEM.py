@@ -16,12 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from biglearn_core.arguments import finite, integer_between, positive_int  # noqa: E402
-from biglearn_core.devices import choose_device  # noqa: E402
-from biglearn_core.experiments import fashion  # noqa: E402
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
-from biglearn_core.persistence import write_atomically  # noqa: E402
+from biglearn_core.system.devices import choose_device  # noqa: E402
+from biglearn_core.system.persistence import write_atomically  # noqa: E402
 from biglearn_core.validation import LARGEST_SEED  # noqa: E402
+from BL_vs_deepClustering.arguments import finite, integer_between, positive_int  # noqa: E402
+from BL_vs_deepClustering.pixels import run as fashion  # noqa: E402
 
 N_PIXELS = 784
 

@@ -3,7 +3,7 @@
     python BL_vs_deepClustering/main_deep_clustering.py --method all --seeds 0
 
 What a method is, its own module states: shallow.py, autoencoder.py, dec.py, edesc.py, and
-biglearn_core/experiments/feature_mixture.py. The same command goes on where it was interrupted.
+peers/features.py. The same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import get_args
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from biglearn_core.arguments import integer_between, positive_int  # noqa: E402
-from biglearn_core.devices import choose_device  # noqa: E402
-from biglearn_core.experiments import deep_clustering as deep  # noqa: E402
-from biglearn_core.experiments import deep_clustering_summary as summary  # noqa: E402
 from biglearn_core.experiments.store import write_record  # noqa: E402
-from BL_vs_deepClustering.training import MatmulPrecision  # noqa: E402
+from biglearn_core.system.devices import choose_device  # noqa: E402
+from BL_vs_deepClustering.arguments import integer_between, positive_int  # noqa: E402
+from BL_vs_deepClustering.comparison import run as deep, tables as summary  # noqa: E402
+from BL_vs_deepClustering.peers.training import MatmulPrecision  # noqa: E402
 
 # What scikit-learn takes as a random state.
 LARGEST_SEED = 2**32 - 1

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from biglearn_core.experiments.fashion import load_images
 from biglearn_core.experiments.parallel import single_thread
 from biglearn_core.experiments.store import write_record
-from BL_vs_deepClustering.autoencoder import Autoencoder, PretrainConfig
-from BL_vs_deepClustering.training import MiniBatches, count_parameters, matmul_precision
+from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig
+from BL_vs_deepClustering.peers.training import MiniBatches, count_parameters, matmul_precision
+from BL_vs_deepClustering.pixels.run import load_images
 
 RESULT = Path(__file__).resolve().parent / "results" / "deep_training.json"
 N_BEFORE, N_TIMED, N_TURNS = 1500, 20, 5

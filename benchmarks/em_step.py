@@ -27,9 +27,9 @@ from biglearn_core.datasets import load_dataset
 from biglearn_core.em import em_step
 from biglearn_core.experiments.store import versions
 from biglearn_core.init import kmeans_plusplus_start
-from biglearn_core.linalg import symmetrize
-from biglearn_core.persistence import write_atomically
-from biglearn_core.points import Points
+from biglearn_core.numerics.linalg import symmetrize
+from biglearn_core.numerics.points import Points
+from biglearn_core.system.persistence import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "em_step.json"
 FLOOR = 1e-2

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.em import em_step
-from biglearn_core.experiments.fashion import load_images
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_start
-from biglearn_core.linalg import floor_eigenvalues, haar_orthogonal
-from biglearn_core.persistence import write_atomically
-from biglearn_core.points import Points
+from biglearn_core.numerics.linalg import floor_eigenvalues, haar_orthogonal
+from biglearn_core.numerics.points import Points
+from biglearn_core.system.persistence import write_atomically
+from BL_vs_deepClustering.pixels.run import load_images
 
 EPS = 0.05
 OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "fashion_step.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from biglearn_core.experiments.gmm25 import METHODS, Config, run
+from biglearn_core.experiments.gmm25.run import METHODS, Config, run
 from biglearn_core.experiments.store import write_record
 
 RECORD = Path(__file__).resolve().parents[1] / "results" / "record" / "gmm25_hundred.json"

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from biglearn_core.em import em_step
-from biglearn_core.experiments.gmm25 import Config, draw_data
+from biglearn_core.experiments.gmm25.run import Config, draw_data
 from biglearn_core.experiments.parallel import single_thread
 from biglearn_core.experiments.store import write_record
 from biglearn_core.metrics import KLEvaluator
-from biglearn_core.points import Points
+from biglearn_core.numerics.points import Points
 
 RESULT = Path(__file__).resolve().parent / "results" / "gmm25_step.json"
 

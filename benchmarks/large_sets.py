@@ -2,9 +2,10 @@
 
     BIGLEARN_DATA=... python benchmarks/large_sets.py [--sets covtype connect-4] [--seed 0]
 
-Every fit, at the settings of realworld.yaml, runs in a process of its own on all cores. Memory is
-the most that the process held during the fit, beyond what it held when the data lay ready (Linux
-only, from /proc). Prints a table and writes benchmarks/results/large_sets.json.
+Every fit, at the settings of experiments/realworld/settings.yaml, runs in a process of its own on
+all cores. Memory is the most that the process held during the fit, beyond what it held when the
+data lay ready (Linux only, from /proc). Prints a table and writes
+benchmarks/results/large_sets.json.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from memory import held_bytes, restart_peak
 from tqdm import tqdm
 
 from biglearn_core.datasets import is_available
-from biglearn_core.experiments import realworld
+from biglearn_core.experiments.realworld.run import run as realworld
 from biglearn_core.experiments.store import versions
 from biglearn_core.metrics import score_labels
-from biglearn_core.persistence import write_atomically
+from biglearn_core.system.persistence import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "large_sets.json"
 SETS = ("covtype", "connect-4")

@@ -29,10 +29,10 @@ from tqdm import tqdm
 from biglearn_core import GMM
 from biglearn_core.em import em_step
 from biglearn_core.experiments.store import versions
+from biglearn_core.experiments.style import COLOURS, GREY, new_figure, tidy
 from biglearn_core.init import kmeans_plusplus_start
-from biglearn_core.persistence import write_atomically
-from biglearn_core.plots.style import COLOURS, GREY, new_figure, tidy
-from biglearn_core.points import Points
+from biglearn_core.numerics.points import Points
+from biglearn_core.system.persistence import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from biglearn_core.persistence import write_atomically
+from biglearn_core.system.persistence import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -39,8 +39,8 @@ def fits(work: str, runs: int) -> list[float]:
 
     if work == "fashion":
         from biglearn_core import fit_joint_em
-        from biglearn_core.experiments.fashion import load_images
         from biglearn_core.init import kmeans_start
+        from BL_vs_deepClustering.pixels.run import load_images
 
         X = load_images(7000).X
         options = {"n_iter": 3, "covariance_floor": 0.05, "weight_smoothing": 0.1}
@@ -120,7 +120,7 @@ def main() -> None:
                 row[tree] = {"worst": max(seconds), "median": sorted(seconds)[len(seconds) // 2]}
             rows.append(row)
             print(json.dumps(row), flush=True)
-    from biglearn_core.persistence import write_atomically
+    from biglearn_core.system.persistence import write_atomically
 
     result = {
         "cores": os.cpu_count(),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from biglearn_core.digest import differences
 from biglearn_core.gmm import GMM
 from biglearn_core.history import History, Trace
 from biglearn_core.matching import Schedule
-from biglearn_core.persistence import load_arrays, save_arrays, take_columns
+from biglearn_core.system.digest import differences
+from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
 
 __all__ = ["Checkpoint"]
 

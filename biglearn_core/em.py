@@ -13,17 +13,17 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from biglearn_core.density import Density, Moments, choose_density, exponentiate
 from biglearn_core.gmm import GMM
-from biglearn_core.linalg import floor_eigenvalues, has_eigenvalue_below
-from biglearn_core.lowrank import (
+from biglearn_core.numerics.density import Density, Moments, choose_density, exponentiate
+from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below
+from biglearn_core.numerics.lowrank import (
     LowRankCovariances,
     LowRankDensity,
     floor_to_low_rank,
     low_rank_pays,
 )
-from biglearn_core.points import Chunk, Points
-from biglearn_core.threads import each, one_thread_an_operation
+from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.numerics.threads import each, one_thread_an_operation
 
 __all__ = ["EMStep", "em_step"]
 

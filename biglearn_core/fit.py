@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.checkpoint import Checkpoint
-from biglearn_core.digest import digest
 from biglearn_core.gmm import GMM
 from biglearn_core.history import History, Trace
 from biglearn_core.matching import Schedule, Task, run_task
-from biglearn_core.points import Points
-from biglearn_core.threads import one_thread_an_operation
+from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.threads import one_thread_an_operation
+from biglearn_core.system.digest import digest
 from biglearn_core.validation import (
     check_covariance_floor,
     check_data,

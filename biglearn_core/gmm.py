@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.evaluation import Evaluation, evaluate, evaluate_differentiably
-from biglearn_core.linalg import cholesky, symmetrize
-from biglearn_core.lowrank import LowRankCovariances
-from biglearn_core.persistence import load_arrays, save_arrays
+from biglearn_core.numerics.evaluation import Evaluation, evaluate, evaluate_differentiably
+from biglearn_core.numerics.linalg import cholesky, symmetrize
+from biglearn_core.numerics.lowrank import LowRankCovariances
+from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["GMM"]
 

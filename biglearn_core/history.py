@@ -9,7 +9,7 @@ import numpy as np
 
 from biglearn_core.em import EMStep
 from biglearn_core.matching import TASK_KINDS, Task
-from biglearn_core.persistence import take_columns
+from biglearn_core.system.persistence import take_columns
 
 __all__ = ["History", "Trace"]
 

@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
-from biglearn_core.linalg import floor_eigenvalues
-from biglearn_core.lowrank import LowRankCovariances
-from biglearn_core.threads import one_thread_a_call
+from biglearn_core.numerics.linalg import floor_eigenvalues
+from biglearn_core.numerics.lowrank import LowRankCovariances
+from biglearn_core.numerics.threads import one_thread_a_call
 
 __all__ = [
     "assignment_start",

@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
-from biglearn_core.density import mean_log_prob
 from biglearn_core.gmm import GMM
-from biglearn_core.points import Points
+from biglearn_core.numerics.density import mean_log_prob
+from biglearn_core.numerics.points import Points
 
 __all__ = ["ClusteringScores", "Divergences", "KLEvaluator", "clustering_accuracy", "score_labels"]
 

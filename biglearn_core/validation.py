@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.devices import check_memory
 from biglearn_core.gmm import GMM
+from biglearn_core.system.devices import check_memory
 
 __all__ = [
     "LARGEST_SEED",

@@ -14,17 +14,16 @@ from pathlib import Path
 import pdoc
 import pdoc.render
 
-import biglearn_core
-from biglearn_core.commands import failed
+from biglearn_core.reproduce.commands import failed
 
 MODULES = (
     "biglearn_core",
-    "biglearn_core.estimator_base",
-    "biglearn_core.search",
-    "biglearn_core.split_merge",
-    "biglearn_core.missing",
-    "biglearn_core.incomplete_search",
-    "biglearn_core.scaling",
+    "biglearn_core.estimators.base",
+    "biglearn_core.search.search",
+    "biglearn_core.search.split_merge",
+    "biglearn_core.search.missing",
+    "biglearn_core.search.incomplete",
+    "biglearn_core.estimators.scaling",
     "biglearn_core.init",
     "biglearn_core.matching",
     "biglearn_core.em",
@@ -40,8 +39,6 @@ def build(folder: Path) -> None:
     ----------
     folder : Path
     """
-    for name in biglearn_core.__all__:  # pdoc does not see what is imported at its first use
-        getattr(biglearn_core, name)
     pdoc.render.configure(docformat="numpy", show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

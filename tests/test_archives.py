@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from biglearn_core.archives import ContentError, open_binary
 from biglearn_core.datasets import load_dataset
+from biglearn_core.datasets.readers.archives import ContentError, open_binary
 
 COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 CSV = b"class,a\n" + b"".join(b"%d,%d\n" % (i % 3, i * i) for i in range(5000))

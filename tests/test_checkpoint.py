@@ -11,10 +11,11 @@ import pytest
 import torch
 from conftest import assert_same_model, random_gmm, random_points
 
-from biglearn_core import GMM, fit_biglearn_em, lowrank
-from biglearn_core.digest import differences, digest
+from biglearn_core import GMM, fit_biglearn_em
 from biglearn_core.init import paper_start
-from biglearn_core.persistence import load_arrays, save_arrays
+from biglearn_core.numerics import lowrank
+from biglearn_core.system.digest import differences, digest
+from biglearn_core.system.persistence import load_arrays, save_arrays
 
 OPTIONS = {
     "n_iter": 8,

@@ -26,7 +26,7 @@ def test_an_unknown_option_is_refused(command, arguments, monkeypatch, capsys):
     def written(*_, **__):
         raise AssertionError("the command went on")
 
-    monkeypatch.setattr("biglearn_core.persistence.write_atomically", written)
+    monkeypatch.setattr("biglearn_core.system.persistence.write_atomically", written)
     monkeypatch.setattr("subprocess.run", written)
     monkeypatch.setattr("pdoc.pdoc", written)
     monkeypatch.setattr("sys.argv", [command, *arguments])

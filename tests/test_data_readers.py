@@ -10,13 +10,12 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.io import savemat
 
-from biglearn_core.dataset_files import read_csv, read_libsvm
 from biglearn_core.datasets import load_dataset
-from biglearn_core.protocols import min_max_scale
+from biglearn_core.datasets.protocols import min_max_scale
+from biglearn_core.datasets.readers.table import read_csv, read_libsvm
 
 ROWS = [[3, 0.5, -1.25], [1, 2.5, 4.0], [3, 1e-3, 7.5]]
 X = np.array(ROWS)[:, 1:]

@@ -21,18 +21,20 @@ from scipy.io import savemat
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
-from biglearn_core import dataset_registry, datasets, downloads
-from biglearn_core.dataset_files import read_csv, read_libsvm, read_mat
-from biglearn_core.dataset_registry import Source
 from biglearn_core.datasets import (
     dataset_names,
     download_dataset,
+    downloads,
     is_available,
+    load as datasets,
     load_dataset,
-    main,
+    registry as dataset_registry,
 )
-from biglearn_core.downloads import DownloadError, download
-from biglearn_core.protocols import min_max_scale, stratified_split
+from biglearn_core.datasets.__main__ import main
+from biglearn_core.datasets.downloads import DownloadError, download
+from biglearn_core.datasets.protocols import min_max_scale, stratified_split
+from biglearn_core.datasets.readers.table import read_csv, read_libsvm, read_mat
+from biglearn_core.datasets.registry import Source
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = {  # rows, features, classes, training rows
@@ -693,7 +695,8 @@ def test_killed_download_leaves_no_file_under_the_name(tmp_path, server):
 
     handler.do_GET = stall
     code = (
-        "import sys; from pathlib import Path; from biglearn_core.downloads import download; "
+        "import sys; from pathlib import Path\n"
+        "from biglearn_core.datasets.downloads import download; "
         "download(sys.argv[1], Path(sys.argv[2]))"
     )
     client = subprocess.Popen(

@@ -15,24 +15,22 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.experiments import deep_clustering as deep
-from biglearn_core.experiments import deep_clustering_summary as summary
-from biglearn_core.experiments import fashion
-from biglearn_core.experiments.fashion import Images
-from biglearn_core.experiments.feature_mixture import (
+from biglearn_core.experiments.published import FASHION_PEERS
+from biglearn_core.metrics import score_labels
+from biglearn_core.system.persistence import load_arrays, save_arrays
+from BL_vs_deepClustering.comparison import figures as plots, run as deep, tables as summary
+from BL_vs_deepClustering.peers import autoencoder, dec, edesc, training
+from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig, pretrain
+from BL_vs_deepClustering.peers.dec import dec_config, fit_dec, idec_config, soft_assignment
+from BL_vs_deepClustering.peers.edesc import EDESCConfig, fit_edesc
+from BL_vs_deepClustering.peers.features import (
     FeatureMixtureConfig,
     cluster_features,
     to_unit_mean_variance,
 )
-from biglearn_core.experiments.published import FASHION_PEERS
-from biglearn_core.metrics import score_labels
-from biglearn_core.persistence import load_arrays, save_arrays
-from biglearn_core.plots import deep_clustering as plots
-from BL_vs_deepClustering import autoencoder, dec, edesc, training
-from BL_vs_deepClustering.autoencoder import Autoencoder, PretrainConfig, pretrain
-from BL_vs_deepClustering.dec import dec_config, fit_dec, idec_config, soft_assignment
-from BL_vs_deepClustering.edesc import EDESCConfig, fit_edesc
-from BL_vs_deepClustering.shallow import KMeansConfig, cluster_kmeans, principal_components
+from BL_vs_deepClustering.peers.shallow import KMeansConfig, cluster_kmeans, principal_components
+from BL_vs_deepClustering.pixels import run as fashion
+from BL_vs_deepClustering.pixels.run import Images
 
 ROOT = Path(__file__).resolve().parents[1]
 K, D = 3, 20

@@ -5,10 +5,10 @@ import pytest
 import torch
 from oracle import naive_log_prob
 
-from biglearn_core.density import QuadraticDensity, choose_density
 from biglearn_core.init import kmeans_plusplus_start
-from biglearn_core.linalg import largest_eigenvalue_bound
-from biglearn_core.points import Chunk, Points
+from biglearn_core.numerics.density import QuadraticDensity, choose_density
+from biglearn_core.numerics.linalg import largest_eigenvalue_bound
+from biglearn_core.numerics.points import Chunk, Points
 
 
 @pytest.mark.parametrize("D", [1, 2, 16, 60])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from biglearn_core.downloads import DownloadError, download
+from biglearn_core.datasets.downloads import DownloadError, download
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracle import naive_em_step, naive_log_prob
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from biglearn_core import density
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import random_points_start
 from biglearn_core.matching import Task, run_task
-from biglearn_core.points import Points
+from biglearn_core.numerics import density
+from biglearn_core.numerics.points import Points
 
 FLOOR = 1e-3
 

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import GMM, BigLearnEM, JointEM, fit_biglearn_em
 from biglearn_core.init import paper_start
-from biglearn_core.missing import IncompletePoints, incomplete_em_step
+from biglearn_core.search.missing import IncompletePoints, incomplete_em_step
 
 ESTIMATORS = [BigLearnEM, JointEM]
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from conftest import random_gmm, random_points
 
-from biglearn_core import GMM, BigLearnEM, JointEM, lowrank
+from biglearn_core import GMM, BigLearnEM, JointEM
 from biglearn_core.em import em_step
 from biglearn_core.init import assignment_start
-from biglearn_core.linalg import haar_orthogonal
-from biglearn_core.points import Points
+from biglearn_core.numerics import lowrank
+from biglearn_core.numerics.linalg import haar_orthogonal
+from biglearn_core.numerics.points import Points
 
 QUERIES = ["component_log_prob", "log_prob", "responsibilities", "predict"]
 FAR = {
@@ -77,7 +78,7 @@ def test_a_row_far_out_leaves_the_others_alone(form, dtype, size, monkeypatch):
 
 @pytest.mark.parametrize(("dtype", "size"), FAR_IN)
 def test_an_incomplete_row_far_out_leaves_the_others_alone(dtype, size):
-    from biglearn_core.missing import conditional_mean, evaluate_incomplete
+    from biglearn_core.search.missing import conditional_mean, evaluate_incomplete
 
     model, X = random_gmm(1, dtype=dtype), random_points(1, N=9, dtype=dtype)
     X[::2, 1] = math.nan
@@ -232,7 +233,7 @@ def test_float32_far_out_is_float64_rounded():
 
 
 def test_incomplete_float32_rows_keep_their_odds_far_out():
-    from biglearn_core.missing import evaluate_incomplete
+    from biglearn_core.search.missing import evaluate_incomplete
 
     model = gmm((0.5, 0.5), [[0.0, 0.0], [1e-4, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]] * 2)
     X = torch.tensor([[1e4, math.nan], [5e3, math.nan], [1e7, math.nan]], dtype=torch.float64)

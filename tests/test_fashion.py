@@ -15,15 +15,15 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from biglearn_core import GMM, devices, lowrank, persistence
-from biglearn_core.experiments import fashion
-from biglearn_core.experiments import fashion_summary as summary
+from biglearn_core import GMM
 from biglearn_core.experiments import store as store_module
-from biglearn_core.experiments.fashion import Config, Images, Trace, most_likely, run_seed
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.matching import TASK_KINDS, Schedule
 from biglearn_core.metrics import score_labels
-from biglearn_core.plots import fashion as plots
+from biglearn_core.numerics import lowrank
+from biglearn_core.system import devices, persistence
+from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables as summary
+from BL_vs_deepClustering.pixels.run import Config, Images, Trace, most_likely, run_seed
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config(n_images=90, n_components=3, n_iterations=4, n_local_steps=2)
@@ -220,7 +220,8 @@ import sys
 import torch
 torch.set_num_threads(1)
 sys.path[:0] = [{root!r}, {tests!r}]
-from biglearn_core import lowrank, persistence
+from biglearn_core.numerics import lowrank
+from biglearn_core.system import persistence
 lowrank._LEAST_DIMENSION = 8
 import os, signal
 from dataclasses import replace

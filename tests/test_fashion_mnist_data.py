@@ -10,9 +10,9 @@ import struct
 import numpy as np
 import pytest
 
-from biglearn_core import downloads, fashion_mnist
-from biglearn_core.downloads import DownloadError
-from biglearn_core.fashion_mnist import MD5, load_fashion_mnist, parse_idx
+from biglearn_core.datasets import downloads, fashion_mnist
+from biglearn_core.datasets.downloads import DownloadError
+from biglearn_core.datasets.fashion_mnist import MD5, load_fashion_mnist, parse_idx
 
 
 def idx(array):

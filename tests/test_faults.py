@@ -24,19 +24,18 @@ import numpy as np
 import pytest
 import yaml
 from test_deep_clustering import CONFIG, same_peers, synthetic_images
-from test_fashion import CONFIG as FASHION
-from test_fashion import assert_same_run as same_fashion
-from test_fashion import store_at, synthetic
-from test_gmm25 import SMALL as GMM25
-from test_gmm25 import same_runs as same_gmm25
-from test_realworld import OURS
-from test_realworld import SMALL as REALWORLD
-from test_realworld import same_runs as same_realworld
+from test_fashion import CONFIG as FASHION, assert_same_run as same_fashion, store_at, synthetic
+from test_gmm25 import SMALL as GMM25, same_runs as same_gmm25
+from test_realworld import OURS, SMALL as REALWORLD, same_runs as same_realworld
 
-from biglearn_core import persistence
-from biglearn_core.execute import NotebookError, execute, failed_name
-from biglearn_core.experiments import deep_clustering, fashion, gmm25, parallel, realworld
-from biglearn_core.persistence import load_arrays, save_arrays
+from biglearn_core.experiments import parallel
+from biglearn_core.experiments.gmm25.run import run as gmm25
+from biglearn_core.experiments.realworld.run import run as realworld
+from biglearn_core.reproduce.notebook import NotebookError, execute, failed_name
+from biglearn_core.system import persistence
+from biglearn_core.system.persistence import load_arrays, save_arrays
+from BL_vs_deepClustering.comparison import run as deep_clustering
+from BL_vs_deepClustering.pixels import run as fashion
 
 ROOT = Path(__file__).resolve().parents[1]
 AWKWARD = "Ordner mit Leerzeichen é"
@@ -313,7 +312,7 @@ def run_until_killed(name, root, moment, number):
     if moment == "save":  # the temporary file is written, and stays behind
         persistence.os.replace = dying(os.replace)
     else:
-        recorder = sys.modules[f"biglearn_core.experiments.{name}"]._Recorder
+        recorder = sys.modules[f"biglearn_core.experiments.{name}.run"]._Recorder
         recorder.__call__ = dying(recorder.__call__)
     EXPERIMENTS[name][0](root)
 
@@ -449,9 +448,8 @@ REFUSED = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY"), "http://127
 )
 def test_without_a_network_the_remedy_is_told(tmp_path, command, remedy):
     folder = checkout(tmp_path / "repository", "print(1)")
-    (folder / "BL_vs_deepClustering").mkdir()
-    script = Path("BL_vs_deepClustering") / "main_BigLearnEM.py"
-    shutil.copy(ROOT / script, folder / script)
+    name, skip = "BL_vs_deepClustering", shutil.ignore_patterns("__pycache__", "dataset")
+    shutil.copytree(ROOT / name, folder / name, ignore=skip)
     before = set(folder.rglob("*"))
     done = subprocess.run(
         [sys.executable, *command],
@@ -518,7 +516,8 @@ exec "{python}" "$@"
 """
 
 TINY = """
-from biglearn_core.experiments import gmm25, realworld
+from biglearn_core.experiments.gmm25.run import run as gmm25
+from biglearn_core.experiments.realworld.run import run as realworld
 from biglearn_core.experiments.store import config_from, write_record
 from biglearn_core.system.paths import RESULTS
 

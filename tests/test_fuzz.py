@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 from fuzz_tables import CONTAINERS, NAMED, Refusal, Table, answer, sample_weights, tables
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, event, given, settings, strategies as st
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracle import naive_log_prob
 
-from biglearn_core import lowrank
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start
-from biglearn_core.points import Points
+from biglearn_core.numerics import lowrank
+from biglearn_core.numerics.points import Points
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.linalg import cholesky, floor_eigenvalues, haar_orthogonal, resolved_floors
-from biglearn_core.lowrank import floor_to_low_rank
+from biglearn_core.numerics.linalg import (
+    cholesky,
+    floor_eigenvalues,
+    haar_orthogonal,
+    resolved_floors,
+)
+from biglearn_core.numerics.lowrank import floor_to_low_rank
 
 FLOORS = {
     "dense": lambda covariances, floor: floor_eigenvalues(covariances, floor)[0],

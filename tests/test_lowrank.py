@@ -8,15 +8,17 @@ import scipy.linalg
 import torch
 from scipy.stats import multivariate_normal
 
-from biglearn_core import GMM, fit_biglearn_em, lowrank, persistence
+from biglearn_core import GMM, fit_biglearn_em
+from biglearn_core.datasets.fashion_mnist import load_fashion_mnist
 from biglearn_core.em import em_step
-from biglearn_core.fashion_mnist import load_fashion_mnist
 from biglearn_core.init import assignment_start, paper_start
-from biglearn_core.linalg import eigenpairs_above, floor_eigenvalues, haar_orthogonal
-from biglearn_core.lowrank import LowRankCovariances, LowRankDensity, floor_to_low_rank
 from biglearn_core.matching import Task, run_task
-from biglearn_core.points import Points
-from biglearn_core.truncation import LEFT_OUT, truncated_moments
+from biglearn_core.numerics import lowrank
+from biglearn_core.numerics.linalg import eigenpairs_above, floor_eigenvalues, haar_orthogonal
+from biglearn_core.numerics.lowrank import LowRankCovariances, LowRankDensity, floor_to_low_rank
+from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.truncation import LEFT_OUT, truncated_moments
+from biglearn_core.system import persistence
 
 FLOOR = 0.05
 K, D = 3, 60

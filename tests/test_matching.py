@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, kstest
 
-from biglearn_core.linalg import haar_orthogonal
 from biglearn_core.matching import Schedule
+from biglearn_core.numerics.linalg import haar_orthogonal
 
 
 def tasks(n=4000, **options):

@@ -8,14 +8,14 @@ from sklearn.metrics import adjusted_rand_score
 
 from biglearn_core import GMM, BigLearnEM
 from biglearn_core.em import em_step
-from biglearn_core.missing import (
+from biglearn_core.numerics.points import Points
+from biglearn_core.search.missing import (
     IncompletePoints,
     conditional_mean,
     conditional_sample,
     evaluate_incomplete,
     incomplete_em_step,
 )
-from biglearn_core.points import Points
 
 
 def random_mixture(seed, K, D):
@@ -109,7 +109,7 @@ def test_batches_of_patterns_change_nothing(monkeypatch):
     X = torch.from_numpy(with_gaps(0, 200, 5, 0.3))
     model = as_gmm(*random_mixture(0, 3, 5))
     whole = incomplete_em_step(IncompletePoints(X), model, covariance_floor=1e-6)
-    monkeypatch.setattr("biglearn_core.missing._BATCH_NUMBERS", 100)
+    monkeypatch.setattr("biglearn_core.search.missing._BATCH_NUMBERS", 100)
     parts = incomplete_em_step(IncompletePoints(X), model, covariance_floor=1e-6)
     torch.testing.assert_close(parts.model.covariances, whole.model.covariances)
     assert parts.log_likelihood == pytest.approx(whole.log_likelihood)

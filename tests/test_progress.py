@@ -6,8 +6,8 @@ import sys
 import numpy as np
 
 from biglearn_core import BigLearnEM
-from biglearn_core import progress as module
-from biglearn_core.progress import is_watched, progress_bar
+from biglearn_core.system import progress as module
+from biglearn_core.system.progress import is_watched, progress_bar
 
 
 class Terminal(io.StringIO):

@@ -103,7 +103,7 @@ def test_each_page_shows_commands():
         ("make reproduce PROFIL=quick", "no variable {'PROFIL'}"),
         ("make reproduce PROFILE=quik", "no profile {'quik'}"),
         ("python -m biglearn_core.reprodcue", "no module"),
-        ("python -m biglearn_core.compare --renw gmm25", "has no {'--renw'}"),
+        ("python -m biglearn_core.reproduce.compare --renw gmm25", "has no {'--renw'}"),
         ("python benchmarks/absent.py", "no script"),
         ("mkae test", "mkae is no known command"),
     ],

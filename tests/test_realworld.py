@@ -17,24 +17,24 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
-from biglearn_core.dataset_registry import REGISTRY
 from biglearn_core.datasets import load_dataset
-from biglearn_core.experiments import realworld
-from biglearn_core.experiments import realworld_summary as summary
-from biglearn_core.experiments.peers import PEERS, fit_peer
+from biglearn_core.datasets.registry import REGISTRY
 from biglearn_core.experiments.published import PENDIGITS
-from biglearn_core.experiments.realworld import (
+from biglearn_core.experiments.realworld.peers import PEERS, fit_peer
+from biglearn_core.experiments.realworld.run import (
     METHODS,
     Config,
     MethodRun,
     Scores,
+    figures as plots,
     fit_method,
     load_data,
     run,
+    run as realworld,
     run_sets,
     settings,
+    tables as summary,
 )
-from biglearn_core.plots import realworld as plots
 
 SMALL = Config(
     dataset="glass",
@@ -337,7 +337,7 @@ def test_memory_of_a_step_does_not_grow_with_points_times_components_times_featu
         import sys, torch
         from biglearn_core.em import em_step
         from biglearn_core.init import paper_start
-        from biglearn_core.points import Points
+        from biglearn_core.numerics.points import Points
 
         def status(field):
             lines = open("/proc/self/status").read().splitlines()

@@ -9,12 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.stats import t as student
 
-from biglearn_core import readme
-from biglearn_core.claims import (
+from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
+from biglearn_core.reproduce.claims import (
     CAVEAT,
     NOT_REPRODUCED,
     NOT_RUN,
@@ -22,9 +21,9 @@ from biglearn_core.claims import (
     deep_methods,
     rows,
 )
-from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
-from biglearn_core.readme import README, methods_table, recorded, with_table, with_tables
-from biglearn_core.report import main, read_sources, write_report
+from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
+from biglearn_core.reproduce.report import main, read_sources, write_report
+from biglearn_core.reproduce.run import readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -399,7 +398,7 @@ def test_the_table_of_methods_keeps_others_figures_apart():
 
 
 def test_a_text_without_its_two_markers_is_refused():
-    begin = "<!-- results: written by python -m biglearn_core.readme -->"
+    begin = "<!-- results: written by python -m biglearn_core.reproduce.readme -->"
     end = "<!-- end of results -->"
     assert with_table(f"a{begin}b{end}c", "| t |") == f"a{begin}\n| t |\n{end}c"
     for text in ("no table", begin, end, f"{end}a{begin}", f"{begin}a{end}b{end}c",

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from biglearn_core.reproduce import profile_parameters
+from biglearn_core.reproduce.run import profile_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -213,16 +213,39 @@ def test_notebooks_are_thin_executed_and_clean(path):
     assert any("NBVAL_CHECK_OUTPUT" in cell.source for cell in code)
 
 
-def test_core_modules_do_not_know_what_stands_above_them():
-    """Arrows run down only: notebooks, experiments, estimators, fit, matching, em, gmm."""
-    floors = [
-        *("persistence", "digest", "threads", "linalg", "points", "density", "truncation"),
-        *("lowrank", "evaluation", "gmm", "devices", "validation", "em", "matching", "history"),
-        *("checkpoint", "fit"),
-    ]
-    for height, module in enumerate(floors):
-        tree = ast.parse((ROOT / "biglearn_core" / f"{module}.py").read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("biglearn_core"):
-                name = node.module.split(".")[1]
-                assert name in floors[:height], f"{module} imports {name}"
+FLOORS = (
+    *("system", "numerics", "gmm", "validation", "em", "matching", "history", "checkpoint"),
+    *("fit", "init", "metrics", "search", "estimators", "experiments", "reproduce"),
+)
+
+
+def imports(path):
+    """The modules of this repository that a file names in its imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, path
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_arrows_run_down_only():
+    core = ROOT / "biglearn_core"
+    assert {path.stem for path in core.glob("*.py")} | {
+        path.name for path in core.iterdir() if (path / "__init__.py").exists()
+    } == {*FLOORS, "datasets", "__init__"}
+    for path in core.rglob("*.py"):
+        own = path.relative_to(core).with_suffix("").parts[0]
+        below = {
+            "__init__": set(FLOORS) | {"datasets"},
+            "datasets": {"datasets", "system"},
+            "estimators": {*FLOORS[: FLOORS.index("estimators") + 1]},
+        }.get(own)
+        if below is None:
+            below = {*FLOORS[: FLOORS.index(own)], *([own] if path.parent != core else [])}
+        if own in ("experiments", "reproduce"):
+            below.add("datasets")
+        for name in imports(path):
+            assert not name.startswith("BL_vs_deepClustering"), (path, name)
+            if name.startswith("biglearn_core."):
+                assert name.split(".")[1] in below, (path, name)

@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from biglearn_core import reproduce
-from biglearn_core import run_lock as lock_module
-from biglearn_core.compare import compare, compare_with_records, renew
-from biglearn_core.compare import main as compare_main
-from biglearn_core.reproduce import profile_parameters
-from biglearn_core.run_lock import LockedError, run_lock
-from biglearn_core.time_left import format_seconds, seconds_left, ticking, typical_seconds
+from biglearn_core.reproduce.compare import (
+    compare,
+    compare_with_records,
+    main as compare_main,
+    renew,
+)
+from biglearn_core.reproduce.run import profile_parameters, run as reproduce
+from biglearn_core.reproduce.time_left import format_seconds, seconds_left, ticking, typical_seconds
+from biglearn_core.system import run_lock as lock_module
+from biglearn_core.system.run_lock import LockedError, run_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = sorted((ROOT / "results" / "record").glob("*.json"))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from biglearn_core.resolution import default_floor
-from biglearn_core.scaling import UnitScale, to_unit_scale
+from biglearn_core.estimators.resolution import default_floor
+from biglearn_core.estimators.scaling import UnitScale, to_unit_scale
 
 
 def blobs(seed=0, *, n=60, D=2, gap=8.0):
@@ -199,7 +199,7 @@ def tight_clusters(K, sd, dtype=np.float64, n=60):
 @pytest.mark.parametrize("sd", [1e-2, 1e-3, 1e-4])
 @pytest.mark.parametrize("K", [3, 4, 6])
 def test_the_floor_stays_below_tight_clusters(K, sd, dtype):
-    from biglearn_core.resolution import default_floor, local_variance
+    from biglearn_core.estimators.resolution import default_floor, local_variance
 
     data = to_unit_scale(tight_clusters(K, sd, dtype))
     variance = (sd / data.scale.scale) ** 2
@@ -209,7 +209,7 @@ def test_the_floor_stays_below_tight_clusters(K, sd, dtype):
 
 @pytest.mark.parametrize("K", [1, 2, 5])
 def test_the_floor_of_ordinary_data_is_a_hundredth_of_a_deviation(K):
-    from biglearn_core.resolution import default_floor
+    from biglearn_core.estimators.resolution import default_floor
 
     rng = np.random.default_rng(0)
     for X in (blobs(), rng.normal(size=(300, 6)), rng.integers(1, 6, (300, 5)).astype(float)):
@@ -219,7 +219,7 @@ def test_the_floor_of_ordinary_data_is_a_hundredth_of_a_deviation(K):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
 def test_rows_that_agree_wherever_both_have_values_set_no_floor(share, dtype):
-    from biglearn_core.resolution import default_floor
+    from biglearn_core.estimators.resolution import default_floor
 
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -230,7 +230,7 @@ def test_rows_that_agree_wherever_both_have_values_set_no_floor(share, dtype):
 
 @pytest.mark.parametrize("sd", [1e-2, 1e-3, 1e-4])
 def test_the_floor_stays_below_tight_clusters_with_gaps(sd):
-    from biglearn_core.resolution import default_floor
+    from biglearn_core.estimators.resolution import default_floor
 
     X = tight_clusters(4, sd)
     X[np.random.default_rng(0).random(X.shape) < 0.15] = np.nan
@@ -239,7 +239,7 @@ def test_the_floor_stays_below_tight_clusters_with_gaps(sd):
 
 
 def test_few_rows_far_out_and_few_twins_set_no_floor():
-    from biglearn_core.resolution import default_floor
+    from biglearn_core.estimators.resolution import default_floor
 
     X = blobs(n=150)
     twins = X[:4] + 1e-9

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.climb import climb
-from biglearn_core.density import mean_log_prob
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start, kmeans_start
-from biglearn_core.points import Points
-from biglearn_core.search import MOVES, SearchConfig, search_mixture
+from biglearn_core.numerics.density import mean_log_prob
+from biglearn_core.numerics.points import Points
+from biglearn_core.search.climb import climb
+from biglearn_core.search.search import MOVES, SearchConfig, search_mixture
 
 FLOOR = 1e-4
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.density import mean_log_prob
-from biglearn_core.evaluation import component_log_prob
 from biglearn_core.gmm import GMM
-from biglearn_core.points import Points
-from biglearn_core.split_merge import apply_swaps, best_swaps, score_merges, score_splits
+from biglearn_core.numerics.density import mean_log_prob
+from biglearn_core.numerics.evaluation import component_log_prob
+from biglearn_core.numerics.points import Points
+from biglearn_core.search.split_merge import apply_swaps, best_swaps, score_merges, score_splits
 
 
 def clusters(centres, n, sd, seed):

@@ -13,13 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from biglearn_core import GMM, persistence
+from biglearn_core import GMM
 from biglearn_core.experiments import store as store_module
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.store import ResultStore, config_from
-from biglearn_core.persistence import load_arrays, save_arrays, take_columns, write_atomically
+from biglearn_core.system import persistence
+from biglearn_core.system.persistence import (
+    load_arrays,
+    save_arrays,
+    take_columns,
+    write_atomically,
+)
 
-MODULE = "biglearn_core.experiments.gmm25"
+MODULE = "biglearn_core.experiments.gmm25.run"
 
 
 @dataclass(frozen=True, kw_only=True)

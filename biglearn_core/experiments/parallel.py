@@ -14,7 +14,7 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
-from biglearn_core.progress import is_watched
+from biglearn_core.system.progress import is_watched
 
 __all__ = ["progress", "run_jobs", "single_thread"]
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-__all__ = ["FASHION_PEERS", "GMM25_JOINT_EM_FINAL_KL", "GMM25_MIN_KL", "GMM25_SEEDS", "PENDIGITS"]
+__all__ = [
+    "FASHION_PEERS",
+    "GMM25_JOINT_EM_FINAL_KL",
+    "GMM25_MIN_KL",
+    "GMM25_SEEDS",
+    "LABELS",
+    "PENDIGITS",
+    "QUOTED",
+    "SCORES",
+]
 
 GMM25_SEEDS = (5079, 6395, 3325, 2580, 5755, 2488, 4515, 6607, 2432, 6064)
 
@@ -67,5 +76,31 @@ FASHION_PEERS = MappingProxyType(
         "DEC-DA (its authors)": (0.586, 0.636, None),
         "ClusterGAN (mean of ten runs)": (0.6119, 0.6157, 0.4617),
         "N2D (paper)": (0.672, 0.684, None),
+    }
+)
+
+# How the tables of the deep comparison name scores and methods.
+SCORES = MappingProxyType({"acc": "ACC", "nmi": "NMI", "ari": "ARI"})
+LABELS = MappingProxyType(
+    {
+        "kmeans": "K-means",
+        "pca-gmm": "PCA + GaussianMixture",
+        "ae-kmeans": "AE + K-means",
+        "dec": "DEC",
+        "idec": "IDEC",
+        "edesc": "EDESC",
+        "biglearn-pca": "BigLearn-EM on PCA",
+        "biglearn-ae": "BigLearn-EM on AE code",
+        "biglearn-pixels": "BigLearn-EM on pixels",
+    }
+)
+
+# Which of the quoted figures is of the same method; the others have a row of their own.
+QUOTED = MappingProxyType(
+    {
+        "kmeans": "K-means (pixels; scikit-learn, ten starts)",
+        "ae-kmeans": "AE + K-means (DEC-keras)",
+        "dec": "DEC (DEC-keras)",
+        "idec": "IDEC (Breaking the Reclustering Barrier, ICLR 2025)",
     }
 )

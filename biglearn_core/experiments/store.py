@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from biglearn_core.digest import differences
 from biglearn_core.experiments.code_digest import code_digest
-from biglearn_core.persistence import load_arrays, save_arrays, write_atomically
+from biglearn_core.system.digest import differences
 from biglearn_core.system.paths import RESULTS
+from biglearn_core.system.persistence import load_arrays, save_arrays, write_atomically
 
 __all__ = [
     "Result",

@@ -1,0 +1,1 @@
+"""BigLearn-EM beside deep clustering on Fashion-MNIST."""

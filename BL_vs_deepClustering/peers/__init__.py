@@ -1,0 +1,1 @@
+"""The peers of deep clustering, and mixtures on learned features."""

@@ -1,0 +1,370 @@
+"""What the peers share: optimizers, mini-batches, passes over all points, states, outcomes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from biglearn_core.system.digest import differences, digest
+from biglearn_core.system.persistence import load_arrays, save_arrays
+from biglearn_core.validation import check_real
+
+__all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
+           "Stopwatch", "check_precision", "count_parameters", "hard_labels",
+           "in_chunks", "matmul_precision"]  # fmt: skip
+
+MatmulPrecision = Literal["highest", "high", "medium"]
+
+# Rows of one pass without gradients: few enough that the widest layer stays in the cache.
+_CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Outcome of a peer, found without labels.
+
+    Parameters
+    ----------
+    clusters : int16 ndarray of shape (N,)
+        Of the final model.
+    history : int16 ndarray of shape (T, N)
+        Clusters on the way: at every renewal of the target, or of every start. What a choice with
+        labels would choose from.
+    n_parameters : int
+        Numbers that the final model needs to assign a point.
+    n_steps : int
+        Gradient steps, or iterations of the start that was kept.
+    converged : bool
+        Whether its own rule stopped it, not the limit on its steps.
+    seconds : float
+        Wall clock of the fit alone.
+    curves : dict of str to float64 ndarray
+        What it saw of itself on the way.
+    """
+
+    clusters: np.ndarray
+    history: np.ndarray
+    n_parameters: int
+    n_steps: int
+    converged: bool
+    seconds: float
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    optimizer : {"sgd", "adam"}
+    learning_rate, momentum : float
+        Momentum of SGD alone.
+    """
+
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: float
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f'optimizer must be "sgd" or "adam", got {self.optimizer!r}')
+        check_real("learning_rate", self.learning_rate, positive=True)
+        check_real("momentum", self.momentum, least=0)
+
+    def make_optimizer(self, module: nn.Module) -> Optimizer:
+        """Give the optimizer of a module's parameters.
+
+        Parameters
+        ----------
+        module : Module
+
+        Returns
+        -------
+        optimizer : Optimizer
+        """
+        parameters, options = module.parameters(), {"lr": self.learning_rate, "fused": True}
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, momentum=self.momentum, **options)
+        return torch.optim.Adam(parameters, **options)
+
+
+@contextmanager
+def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
+    """Set how torch multiplies float32 matrices inside a block.
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        As in `torch.set_float32_matmul_precision`: float32 throughout; or factors rounded to TF32
+        ("high") or bfloat16 ("medium"), sums in float32, where the processor has fast
+        instructions for that (AMX, tensor cores). Elsewhere it changes nothing.
+
+    Raises
+    ------
+    ValueError
+        When it is none of these.
+    """
+    check_precision(precision)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what `matmul_precision` does not know.
+
+    Parameters
+    ----------
+    precision : str
+
+    Raises
+    ------
+    ValueError
+        Names what there is.
+    """
+    known = get_args(MatmulPrecision)
+    if precision not in known:
+        raise ValueError(f"precision must be one of {', '.join(known)}; got {precision!r}")
+
+
+class MiniBatches:
+    """Rows of every mini-batch, of a new permutation in every epoch.
+
+    Parameters
+    ----------
+    n_rows : int
+    batch_size : int
+    seed : int
+    device : torch.device
+        Of the indices.
+
+    Notes
+    -----
+    The rows are a function of seed and step alone, so a run that goes on sees those that an
+    unbroken one sees.
+    """
+
+    def __init__(self, n_rows: int, batch_size: int, *, seed: int, device: torch.device) -> None:
+        self.per_epoch = -(-n_rows // batch_size)
+        self._n_rows = n_rows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._device = device
+        self._epoch = -1
+
+    def rows(self, step: int) -> Tensor:
+        """Give the rows of a step.
+
+        Parameters
+        ----------
+        step : int
+
+        Returns
+        -------
+        rows : int64 Tensor of shape (batch_size,)
+            Fewer at the end of an epoch.
+        """
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._n_rows)
+            self._order = torch.as_tensor(order, device=self._device)
+            self._epoch = epoch
+        return self._order[position * self._batch_size : (position + 1) * self._batch_size]
+
+
+class Stopwatch:
+    """Seconds of a fit, those before an interruption included.
+
+    Parameters
+    ----------
+    seconds : float, default 0
+        Spent before.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before = seconds
+        self._started = time.perf_counter()
+
+    def read(self) -> float:
+        """Give the seconds up to now."""
+        return self._before + time.perf_counter() - self._started
+
+
+class Checkpoint:
+    """State of a training on disk: a module, its optimizer, and arrays beside them.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        An .npz file; nothing is kept when not given.
+    data : Tensor
+    start : Module, optional
+        Trained before, which this training goes on from.
+    **settings : object
+        All else that tells this training from others, by name. A state under other settings, of
+        other data or from another start is refused, and the error names what differs.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        *,
+        data: Tensor,
+        start: nn.Module | None = None,
+        **settings: Any,
+    ) -> None:
+        self._path = None if path is None else Path(path)
+        if self._path is not None:
+            weights = [] if start is None else start.state_dict().values()
+            self._conditions = {name: str(value) for name, value in settings.items()}
+            self._conditions |= {
+                "data": digest(data),
+                "start": digest(*weights),
+                "precision": torch.get_float32_matmul_precision(),
+            }
+
+    def load(
+        self, module: nn.Module, optimizer: Optimizer, *, names: Sequence[str]
+    ) -> dict[str, np.ndarray] | None:
+        """Put a saved state into a module and its optimizer.
+
+        Parameters
+        ----------
+        module : Module
+        optimizer : Optimizer
+        names : sequence of str
+            Of the arrays that were saved beside.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray, or None
+            None, and nothing is touched, where there is no state.
+
+        Raises
+        ------
+        ValueError
+            When the state is damaged or of another training; names the file.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        parts: dict[str, dict[str, np.ndarray]] = {
+            name: {} for name in ("condition", "module", "optimizer", "arrays")
+        }
+        for name, array in load_arrays(self._path).items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = array
+        saved = {name: str(value) for name, value in parts["condition"].items()}
+        if text := differences(saved, self._conditions):
+            raise ValueError(
+                f"{self._path} is the state of a training with other settings or data ({text}); "
+                "delete it or name another folder"
+            )
+        try:
+            _put(parts, module, optimizer)
+            return {name: parts["arrays"][name] for name in names}
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._path} is damaged ({error}); delete it") from error
+
+    def save(
+        self, module: nn.Module, optimizer: Optimizer, arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        """Write the state, whole or not at all.
+
+        Parameters
+        ----------
+        module : Module
+        optimizer : Optimizer
+        arrays : mapping of str to array-like
+        """
+        if self._path is None:
+            return
+        content = {f"condition/{name}": np.array(text) for name, text in self._conditions.items()}
+        for name, tensor in module.state_dict().items():
+            content[f"module/{name}"] = tensor.cpu().numpy()
+        for number, entries in optimizer.state_dict()["state"].items():
+            for name, tensor in entries.items():
+                content[f"optimizer/{number}/{name}"] = tensor.cpu().numpy()
+        content |= {f"arrays/{name}": np.asarray(array) for name, array in arrays.items()}
+        save_arrays(self._path, content)
+
+    def remove(self) -> None:
+        """Delete the state, once its outcome is saved elsewhere."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _put(
+    parts: Mapping[str, Mapping[str, np.ndarray]], module: nn.Module, optimizer: Optimizer
+) -> None:
+    """Put what a file holds into a module and its optimizer."""
+    for array in (*parts["module"].values(), *parts["optimizer"].values()):
+        if not np.isfinite(array).all():
+            raise ValueError("it holds numbers that are not finite")
+    module.load_state_dict({name: torch.tensor(a) for name, a in parts["module"].items()})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, array in parts["optimizer"].items():
+        number, _, entry = name.partition("/")
+        state.setdefault(int(number), {})[entry] = torch.tensor(array)
+    groups = optimizer.state_dict()["param_groups"]
+    if state and sorted(state) != sorted(i for group in groups for i in group["params"]):
+        raise ValueError("it lacks the optimizer's state of some parameters")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+@torch.no_grad()
+def in_chunks(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
+    """Apply a row-wise function to many rows, without gradients.
+
+    Parameters
+    ----------
+    function : callable
+    X : Tensor of shape (N, D)
+
+    Returns
+    -------
+    outcome : Tensor of shape (N, ...)
+    """
+    return torch.cat([function(chunk) for chunk in X.split(_CHUNK)])
+
+
+def hard_labels(soft: Tensor) -> np.ndarray:
+    """Give every point to the cluster that has most of it.
+
+    Parameters
+    ----------
+    soft : Tensor of shape (N, K)
+        Assignments or affinities.
+
+    Returns
+    -------
+    clusters : int16 ndarray of shape (N,)
+    """
+    return soft.argmax(dim=1).cpu().numpy().astype(np.int16)
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Count the numbers in the parameters of modules.
+
+    Parameters
+    ----------
+    *modules : Module
+
+    Returns
+    -------
+    n_parameters : int
+    """
+    return sum(p.numel() for module in modules for p in module.parameters())

@@ -1,0 +1,1 @@
+"""BigLearn-EM on the pixels of Fashion-MNIST."""

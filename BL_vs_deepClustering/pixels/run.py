@@ -1,0 +1,569 @@
+"""Fashion-MNIST: BigLearn-EM on 784 raw pixels, one Gaussian a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biglearn_core.datasets.fashion_mnist import load_fashion_mnist
+from biglearn_core.experiments.store import Result, ResultStore
+from biglearn_core.fit import fit_biglearn_em
+from biglearn_core.gmm import GMM
+from biglearn_core.init import kmeans_start, paper_start
+from biglearn_core.matching import TASK_KINDS, Schedule
+from biglearn_core.metrics import ClusteringScores, score_labels
+from biglearn_core.numerics.lowrank import floor_to_low_rank
+from biglearn_core.system.devices import check_memory, device_name
+from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
+from biglearn_core.validation import (
+    LARGEST_SEED,
+    check_covariance_floor,
+    check_integer,
+    check_real,
+)
+
+__all__ = [
+    "CLASS_NAMES",
+    "Config",
+    "Images",
+    "SeedRun",
+    "Trace",
+    "load_images",
+    "most_likely",
+    "require_own",
+    "run",
+    "run_seed",
+    "state_files",
+]
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+# What k-means takes as its random state.
+_LARGEST_KMEANS_SEED = 2**32 - 1
+
+Report = Callable[["Trace"], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the Fashion-MNIST experiment; the defaults are the published ones.
+
+    Parameters
+    ----------
+    seeds : tuple of int
+        One start and schedule each.
+    n_images : int
+        Images taken from all 70000, at random where fewer, always the same.
+    n_components : int
+        K.
+    n_iterations, n_local_steps : int
+        Tasks, and EM steps in each.
+    p_joint, p_marginal : float
+        Probabilities of the tasks.
+    beta : pair of float
+        Law of the share of pixels in a marginal.
+    transform : {"orthogonal", "rotation"}
+    covariance_floor : float
+        ε, for pixels in [0, 1].
+    start : {"paper", "kmeans"}
+        The paper's blind start, or one run of k-means.
+    chunk_size : int, optional
+        Images whose log-densities are held at once; picked from a memory bound when None.
+    """
+
+    seeds: tuple[int, ...] = (30,)
+    n_images: int = 70000
+    n_components: int = 10
+    n_iterations: int = 70
+    n_local_steps: int = 5
+    p_joint: float = 0.4
+    p_marginal: float = 0.1
+    beta: tuple[float, float] = (5.0, 1.0)
+    transform: str = "orthogonal"
+    covariance_floor: float = 0.05
+    start: str = "paper"
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start not in ("paper", "kmeans"):
+            raise ValueError(f'start must be "paper" or "kmeans", got {self.start!r}')
+        most = LARGEST_SEED if self.start == "paper" else _LARGEST_KMEANS_SEED
+        for seed in self.seeds:
+            check_integer("seeds", seed, least=0, most=most)
+        for name in ("n_images", "n_components", "n_iterations", "n_local_steps"):
+            check_integer(name, getattr(self, name), least=1)
+        if self.chunk_size is not None:
+            check_integer("chunk_size", self.chunk_size, least=1)
+        check_real("covariance_floor", self.covariance_floor, least=0)
+        self.schedule(1, seed=0)  # refuses what is no probability and no law
+
+    def schedule(self, n_features: int, *, seed: int) -> Schedule:
+        """Give the tasks of a seed.
+
+        Parameters
+        ----------
+        n_features : int
+            D.
+        seed : int
+
+        Returns
+        -------
+        schedule : Schedule
+        """
+        return Schedule(
+            n_features=n_features,
+            seed=seed,
+            p_joint=self.p_joint,
+            p_marginal=self.p_marginal,
+            beta=self.beta,
+            transform=self.transform,
+        )
+
+    @property
+    def weight_smoothing(self) -> float:
+        """α = 1/K, as published."""
+        return 1 / self.n_components
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images to cluster.
+
+    Parameters
+    ----------
+    X : float32 Tensor of shape (N, D)
+        Pixels in [0, 1].
+    classes : int64 ndarray of shape (N,)
+        Used for scores alone.
+    """
+
+    X: Tensor
+    classes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a run looked like, one entry per iteration.
+
+    Parameters
+    ----------
+    task : int8 ndarray
+        Position in `matching.TASK_KINDS`.
+    n_coordinates : int64 ndarray
+        |T|.
+    acc, nmi, ari : float64 ndarray
+        Of all images, after the iteration; chosen by nothing.
+    log_likelihood : float64 ndarray
+        Mean of log p(x) over all images after the iteration, in nats.
+    fit_seconds, score_seconds : float64 ndarray
+        Wall clock of the iteration, and of the scores after it.
+    """
+
+    task: np.ndarray
+    n_coordinates: np.ndarray
+    acc: np.ndarray
+    nmi: np.ndarray
+    ari: np.ndarray
+    log_likelihood: np.ndarray
+    fit_seconds: np.ndarray
+    score_seconds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def line(self, i: int) -> str:
+        """Format iteration `i`, under `Trace.header`."""
+        return (
+            f"{i + 1:9d}  {TASK_KINDS[self.task[i]]:<11}  {self.n_coordinates[i]:4d}  "
+            f"{self.acc[i]:.4f}  {self.nmi[i]:.4f}  {self.ari[i]:.4f}  "
+            f"{self.log_likelihood[i]:14.4f}  {self.fit_seconds[i] + self.score_seconds[i]:7.1f}"
+        )
+
+    @staticmethod
+    def header() -> str:
+        """Names of the columns of `line`."""
+        return "iteration  task          |T|     ACC     NMI     ARI  log-likelihood  seconds"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class SeedRun:
+    """Outcome of one seed.
+
+    Parameters
+    ----------
+    seed : int
+    model : GMM
+        After the last iteration.
+    clusters : ndarray of shape (N,)
+        Its most probable component of every image.
+    classes : ndarray of shape (N,)
+    trace : Trace
+    peak_bytes : int
+        Most memory the process held on the host, and on the device where that is a GPU.
+    device : str
+    """
+
+    seed: int
+    model: GMM
+    clusters: np.ndarray
+    classes: np.ndarray
+    trace: Trace
+    peak_bytes: int
+    device: str
+
+    @property
+    def final(self) -> ClusteringScores:
+        """Scores of the final model, the fair protocol: no label chose anything."""
+        trace = self.trace
+        return ClusteringScores(
+            nmi=float(trace.nmi[-1]), ari=float(trace.ari[-1]), acc=float(trace.acc[-1])
+        )
+
+    @property
+    def best(self) -> ClusteringScores:
+        """Best of each score over the iterations, the paper's protocol: chosen with labels."""
+        trace = self.trace
+        return ClusteringScores(
+            nmi=float(trace.nmi.max()), ari=float(trace.ari.max()), acc=float(trace.acc.max())
+        )
+
+    @property
+    def log_likelihood(self) -> float:
+        """Mean training log-likelihood of the final model, in nats."""
+        return float(self.trace.log_likelihood[-1])
+
+
+def load_images(n_images: int = 70000, *, device: torch.device | str = "cpu") -> Images:
+    """Load Fashion-MNIST, training and test images together, as pixels in [0, 1].
+
+    Parameters
+    ----------
+    n_images : int
+        At most 70000; fewer are a fixed random subset.
+    device : torch.device or str
+
+    Returns
+    -------
+    images : Images
+
+    Raises
+    ------
+    ValueError
+        When `n_images` is out of range.
+    """
+    data = load_fashion_mnist()
+    pixels, classes = data.images, data.labels
+    if not 1 <= n_images <= len(pixels):
+        raise ValueError(f"n_images must be 1 to {len(pixels)}, got {n_images}")
+    if n_images < len(pixels):
+        rows = np.sort(np.random.default_rng(0).choice(len(pixels), n_images, replace=False))
+        pixels, classes = pixels[rows], classes[rows]
+    # Divided on the CPU: a GPU's quotients may round otherwise, and are other data.
+    X = torch.as_tensor(np.array(pixels)).to(torch.float32).div_(255).to(device)
+    return Images(X, np.asarray(classes, dtype=np.int64))
+
+
+def run(
+    config: Config,
+    *,
+    root: str | os.PathLike | None = None,
+    device: torch.device | str = "cpu",
+    report: Report | None = None,
+) -> list[SeedRun]:
+    """Run every seed, go on with what was begun, or load what is finished.
+
+    Parameters
+    ----------
+    config : Config
+    root : path-like, optional
+        Folder of results; results/ of the repository when not given.
+    device : torch.device or str
+    report : callable, optional
+        Called with the trace after every iteration.
+
+    Returns
+    -------
+    runs : list of SeedRun
+        In the order of the seeds.
+    """
+    store = ResultStore("fashion", config, module=__name__, root=root)
+    images = load_images(config.n_images, device=device)
+    return [run_seed(config, seed, images, store=store, report=report) for seed in config.seeds]
+
+
+def run_seed(
+    config: Config,
+    seed: int,
+    images: Images,
+    *,
+    store: ResultStore,
+    report: Report | None = None,
+) -> SeedRun:
+    """Run one seed, go on with it, or load it.
+
+    The start is on disk before the first iteration, with the settings and the code that drew it,
+    and the state after every iteration. A run that was killed, at any moment, goes on from there
+    and ends with the model of an unbroken run.
+
+    Parameters
+    ----------
+    config : Config
+    seed : int
+    images : Images
+    store : ResultStore
+        Where the state and the result lie.
+    report : callable, optional
+        Called with the trace after every iteration.
+
+    Returns
+    -------
+    run : SeedRun
+
+    Raises
+    ------
+    ValueError
+        When the state or result there is of other settings, data or code, or damaged; when memory
+        lacks.
+    OSError
+        When the folder cannot be written.
+    """
+    name = _name(seed)
+    result = store.load(name)
+    saved_model = store.folder / f"{name}.model.npz"
+    if result is None or not saved_model.exists():
+        checkpoint = store.folder / f"{name}.checkpoint.npz"
+        start = _begin(config, seed, images.X, store)
+        recorder = _Recorder(config, seed, images, checkpoint, report)
+        fitted = fit_biglearn_em(
+            images.X,
+            start,
+            n_iter=config.n_iterations,
+            n_local_steps=config.n_local_steps,
+            p_joint=config.p_joint,
+            p_marginal=config.p_marginal,
+            beta=config.beta,
+            transform=config.transform,
+            covariance_floor=config.covariance_floor,
+            weight_smoothing=config.weight_smoothing,
+            seed=seed,
+            callback=recorder,
+            chunk_size=config.chunk_size,
+            checkpoint=checkpoint,
+        )
+        fitted.model.save(saved_model)
+        result = _save(store, seed, fitted.model, images, recorder.trace())
+    return SeedRun(
+        seed=seed,
+        model=GMM.load(saved_model),
+        clusters=result.arrays["clusters"],
+        classes=images.classes,
+        trace=Trace(**{field.name: result.arrays[field.name] for field in fields(Trace)}),
+        peak_bytes=result.summary["peak_bytes"],
+        device=result.summary["device"],
+    )
+
+
+def require_own(store: ResultStore, seed: int) -> None:
+    """Refuse to touch what a run of this seed under other settings, or by other code, has left.
+
+    Parameters
+    ----------
+    store : ResultStore
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Names the file and the settings that differ.
+    """
+    if store.load(_name(seed)) is None:
+        _saved_start(store, seed)
+
+
+def state_files(store: ResultStore, seed: int) -> list[Path]:
+    """Files that a run of this seed has left, finished or not.
+
+    Parameters
+    ----------
+    store : ResultStore
+    seed : int
+
+    Returns
+    -------
+    files : list of Path
+    """
+    return sorted(store.folder.glob(f"{_name(seed)}.*"))
+
+
+def most_likely(runs: Sequence[SeedRun]) -> SeedRun:
+    """Choose between runs by training log-likelihood, as the fair protocol does.
+
+    Parameters
+    ----------
+    runs : sequence of SeedRun
+
+    Returns
+    -------
+    run : SeedRun
+    """
+    return max(runs, key=lambda run: run.log_likelihood)
+
+
+class _Recorder:
+    """Callback that scores every iteration and keeps the scores on disk.
+
+    They are written before the fit's own checkpoint, so they are never behind it; what a killed
+    run wrote beyond the checkpoint is dropped.
+    """
+
+    def __init__(
+        self, config: Config, seed: int, images: Images, checkpoint: Path, report: Report | None
+    ) -> None:
+        self._config = config
+        self._images = images
+        self._report = report
+        self._schedule = config.schedule(images.X.shape[1], seed=seed)
+        self._path = checkpoint.with_name(checkpoint.name.replace(".checkpoint.", ".scores."))
+        self._rows: list[tuple] = []
+        if checkpoint.exists() and not self._path.exists():
+            warnings.warn(f"{self._path} is gone: seed {seed} starts anew", stacklevel=3)
+            checkpoint.unlink()
+        if checkpoint.exists():
+            done = take_columns(load_arrays(checkpoint), ["task"], source=str(checkpoint))[0]
+            names = [field.name for field in fields(Trace)]
+            columns = take_columns(load_arrays(self._path), names, source=str(self._path))
+            if len(columns[0]) < len(done):
+                raise ValueError(
+                    f"{self._path} is of {len(columns[0])} iterations, {checkpoint} of "
+                    f"{len(done)}; delete both"
+                )
+            self._rows = list(zip(*columns, strict=True))[: len(done)]
+        self._started = time.perf_counter()
+
+    def __call__(self, iteration: int, model: GMM) -> None:
+        fitted = time.perf_counter()
+        log_prob = model.component_log_prob(self._images.X)
+        log_likelihood = log_prob.logsumexp(dim=1).double().mean().item()
+        scores = score_labels(self._images.classes, log_prob.argmax(dim=1).cpu().numpy())
+        kind, size = self._schedule.outline(iteration, iteration / self._config.n_iterations)
+        scored = time.perf_counter()
+        self._rows.append(
+            (TASK_KINDS.index(kind), size, scores.acc, scores.nmi, scores.ari, log_likelihood,
+             fitted - self._started, scored - fitted)
+        )  # fmt: skip
+        self._started = scored
+        trace = self.trace()
+        save_arrays(self._path, trace.arrays())
+        if self._report is not None:
+            self._report(trace)
+
+    def trace(self) -> Trace:
+        columns = list(zip(*self._rows, strict=True)) or [[]] * len(fields(Trace))
+        types = [np.int8, np.int64] + [np.float64] * (len(columns) - 2)
+        return Trace(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
+
+
+def _begin(config: Config, seed: int, X: Tensor, store: ResultStore) -> GMM:
+    """Give the start from disk; draw and keep it where there is none.
+
+    Its file tells of which settings and code the run is. It is not drawn again: k-means may round
+    otherwise another time, with other threads, and would begin another run.
+    """
+    start = _saved_start(store, seed)
+    if start is None:
+        start = _start(config, seed, X)
+        origin = json.dumps({"config": store.config, "code": store.code})
+        path = store.folder / f"{_name(seed)}.start.npz"
+        save_arrays(path, start.arrays() | {"origin": np.array(origin)})
+    return start.to(device=X.device)
+
+
+def _saved_start(store: ResultStore, seed: int) -> GMM | None:
+    """Give the start of a run, None where none was begun; refuse that of another run."""
+    path = store.folder / f"{_name(seed)}.start.npz"
+    if not path.exists():
+        if (checkpoint := store.folder / f"{_name(seed)}.checkpoint.npz").exists():
+            raise ValueError(
+                f"{checkpoint} lacks {path.name} beside it, which tells the settings of the run: "
+                f"delete it, and seed {seed} starts anew"
+            )
+        return None
+    arrays = load_arrays(path)
+    try:
+        origin = json.loads(str(arrays["origin"]))
+        config, code = origin["config"].items(), origin["code"]
+        start = GMM.from_arrays(arrays, source=str(path))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no start of a run ({error}); delete it") from error
+    store.require_same(dict(config), code, source=path)
+    return start
+
+
+def _start(config: Config, seed: int, X: Tensor) -> GMM:
+    """Draw the start, on the floor."""
+    K, D = config.n_components, X.shape[1]
+    check_covariance_floor(config.covariance_floor, X)
+    check_memory(
+        X.element_size() * (3 * K * D * D + X.numel()),  # the start, and a step from it
+        X.device,
+        purpose=f"a mixture of n_components={K} in {D} dimensions",
+    )
+    if config.start == "paper":
+        generator = torch.Generator().manual_seed(seed)
+        return paper_start(K, D, generator=generator, dtype=X.dtype, device=X.device)
+    rough = kmeans_start(X, K, seed=seed)
+    covariances, low_rank = floor_to_low_rank(rough.covariances, config.covariance_floor)
+    return GMM.unchecked(rough.weights, rough.means, covariances, low_rank)
+
+
+def _name(seed: int) -> str:
+    return f"seed_{seed}"
+
+
+def _save(store: ResultStore, seed: int, model: GMM, images: Images, trace: Trace) -> Result:
+    clusters = model.predict(images.X).cpu().numpy().astype(np.int16)
+    scores = ("acc", "nmi", "ari")
+    summary = {
+        "seed": seed,
+        "device": device_name(images.X.device),
+        "n_threads": torch.get_num_threads(),
+        "final": {name: float(getattr(trace, name)[-1]) for name in scores},
+        "best_chosen_with_labels": {name: float(getattr(trace, name).max()) for name in scores},
+        "log_likelihood": float(trace.log_likelihood[-1]),
+        "fit_seconds": float(trace.fit_seconds.sum()),
+        "score_seconds": float(trace.score_seconds.sum()),
+        "peak_bytes": _peak_bytes(images.X.device),
+    }
+    return store.save(_name(seed), summary, trace.arrays() | {"clusters": clusters})
+
+
+def _peak_bytes(device: torch.device) -> int:
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    host *= 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return host + (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0)

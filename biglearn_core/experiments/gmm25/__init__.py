@@ -1,0 +1,1 @@
+"""The 25-component mixture of the paper."""

@@ -1,0 +1,1 @@
+"""Real-world clustering, under the paper's protocol and a fair one."""

@@ -1,0 +1,466 @@
+"""Component log-densities and second moments of many points, as matrix products.
+
+Two forms of the same law, both feature-major (points along the last axis):
+
+- `QuadraticDensity` writes log π_k N(y | m_k, C_k) as a linear function of the features
+  [1, y, upper triangle of y yᵀ], so one matrix product serves all components, and its transpose
+  gives all moments. It is the fastest in few dimensions, and cancels when the data spread over
+  many standard deviations.
+- `WhitenedDensity` subtracts each mean first and whitens by the inverse Cholesky factor. It is
+  accurate for every input and the fastest in many dimensions.
+
+`choose_density` takes the first where it is both accurate and cheaper on all points of a fit;
+`dense_forms` tells how far from the centre each of them is accurate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from biglearn_core.numerics.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
+from biglearn_core.numerics.points import Chunk, Points, n_quadratic_features
+from biglearn_core.numerics.threads import each
+
+__all__ = [
+    "LOG_2PI",
+    "TOLERANCE",
+    "Density",
+    "Form",
+    "Law",
+    "Moments",
+    "choose_density",
+    "dense_forms",
+    "exponentiate",
+    "mean_log_prob",
+    "reach",
+]
+
+# Accepted rounding error of an expanded quadratic form, in nats.
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+
+# From this many features per component on, writing the features out costs more than the product
+# that they save (benchmarks/em_step.py).
+_FEATURES_PER_COMPONENT = 30
+
+# Smaller shares count as this: far below rounding, and far enough above the subnormal numbers,
+# whose arithmetic is many times slower.
+_LEAST_LOG_SHARE = {torch.float32: -60.0, torch.float64: -500.0}
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over points from which the M-step is computed; those of two batches add up.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (K,)
+        Σ_n w_n r_nk.
+    first : Tensor of shape (K, d)
+        Σ_n w_n r_nk (y_n − o_k), about the origins o of the density.
+    second : Tensor of shape (K, d, d)
+        Σ_n w_n r_nk (y_n − o_k)(y_n − o_k)ᵀ.
+    """
+
+    counts: Tensor
+    first: Tensor
+    second: Tensor
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            self.counts + other.counts, self.first + other.first, self.second + other.second
+        )
+
+
+@dataclass(frozen=True)
+class Law:
+    """What every form of the density is made of, in float64.
+
+    Parameters
+    ----------
+    log_constants : Tensor of shape (K,)
+        log π_k − log √det(2π C_k).
+    means : Tensor of shape (K, d)
+        About `centre`.
+    factors : Tensor of shape (K, d, d)
+        Lower Cholesky factors of the covariances.
+    centre : Tensor of shape (d,)
+        Origin of the points, in their dtype.
+    """
+
+    log_constants: Tensor
+    means: Tensor
+    factors: Tensor
+    centre: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor, means: Tensor, covariances: Tensor, centre: Tensor) -> Law:
+        """Factor the covariances.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, d)
+            In the coordinates of the data, not centred.
+        covariances : Tensor of shape (K, d, d)
+        centre : Tensor of shape (d,)
+
+        Returns
+        -------
+        law : Law
+
+        Raises
+        ------
+        ValueError
+            When a covariance is not positive definite.
+        """
+        d = means.shape[1]
+        factors = cholesky(covariances)
+        log_determinants = factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        log_constants = weights.double().log().sub_(log_determinants).sub_(0.5 * d * LOG_2PI)
+        return cls(log_constants, means.double() - centre, factors, centre)
+
+    def about(self, centre: Tensor) -> Law:
+        """Give the same law for points about another centre.
+
+        Parameters
+        ----------
+        centre : Tensor of shape (d,)
+            Digits are lost where this law's own is not zero.
+
+        Returns
+        -------
+        law : Law
+        """
+        means = self.means - (centre - self.centre)
+        return Law(self.log_constants, means, self.factors, centre)
+
+    @cached_property
+    def whitening(self) -> Tensor:
+        """Inverse Cholesky factors, shape (K, d, d)."""
+        return inverse_triangular(self.factors)
+
+    @cached_property
+    def precisions(self) -> Tensor:
+        """Inverse covariances, shape (K, d, d)."""
+        return torch.bmm(self.whitening.mT, self.whitening)
+
+    @cached_property
+    def linear(self) -> Tensor:
+        """Precisions times means, shape (K, d)."""
+        return torch.bmm(self.precisions, self.means.unsqueeze(2)).squeeze(2)
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Quadratic forms of the means, shape (K,)."""
+        return (self.linear * self.means).sum(dim=1)
+
+
+class QuadraticDensity:
+    """All component log-densities as one linear map of the quadratic features.
+
+    Parameters
+    ----------
+    law : Law
+    dtype : torch.dtype
+        Of the features and of the matrix products.
+    """
+
+    def __init__(self, law: Law, dtype: torch.dtype) -> None:
+        triangle = _triangle(law.means.shape[1], law.means.device)
+        constants = torch.sub(law.log_constants, law.offsets, alpha=0.5)
+        quadratic = law.precisions.flatten(1).index_select(1, triangle.packed)
+        quadratic = quadratic.mul_(triangle.coefficients)
+        coefficients = torch.cat([constants[:, None], law.linear, quadratic], dim=1)
+        self._coefficients = coefficients.to(dtype)
+        self._unpacked = triangle.unpacked
+        self.origins = law.centre
+        K, F = coefficients.shape
+        self.bytes_per_point = (2 * K + F) * dtype.itemsize
+
+    @staticmethod
+    def reaches(law: Law, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
+        """How far from the centre the form is accurate.
+
+        Parameters
+        ----------
+        law : Law
+        dtype : torch.dtype
+            Of the points.
+
+        Returns
+        -------
+        reaches : list of (float, torch.dtype)
+            Radius within which products in that dtype are; in the dtype of the points, and in
+            float64.
+
+        Notes
+        -----
+        The form subtracts terms of size ‖z‖² λ_max(C⁻¹) from each other and is off by about that
+        size times eps. float32 data for which this exceeds a thousandth of a nat are taken through
+        float64 features.
+        """
+        largest = largest_eigenvalue_bound(law.precisions)
+        found = []
+        for products in dict.fromkeys((dtype, torch.float64)):
+            room = TOLERANCE[products] / torch.finfo(products).eps - law.offsets
+            found.append((reach(room.div_(largest).min().item(), products), products))
+        return found
+
+    @classmethod
+    def of(cls, law: Law, points: Points) -> QuadraticDensity | None:
+        """Expand the quadratic forms, unless that would lose accuracy.
+
+        Parameters
+        ----------
+        law : Law
+        points : Points
+
+        Returns
+        -------
+        density : QuadraticDensity or None
+            None where even float64 products would be off by more than a millionth of a nat.
+        """
+        for radius, dtype in cls.reaches(law, points.Z.dtype):
+            if points.radius <= radius:
+                return cls(law, dtype)
+        return None
+
+    def features(self, chunk: Chunk) -> Tensor:
+        """Features of the chunk, shape (F, n)."""
+        return chunk.quadratic(self._coefficients.dtype)
+
+    def log_prob(self, features: Tensor) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
+        return self._coefficients @ features
+
+    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+        """Moments about the centre."""
+        sums = responsibilities @ features.mT
+        d = self.origins.shape[0]
+        second = sums.index_select(1, self._unpacked).view(-1, d, d)
+        return Moments(sums[:, 0], sums[:, 1 : d + 1], second)
+
+
+class WhitenedDensity:
+    """Component log-densities from residuals about each mean.
+
+    Parameters
+    ----------
+    law : Law
+    dtype : torch.dtype
+        Of the points.
+    """
+
+    def __init__(self, law: Law, dtype: torch.dtype) -> None:
+        K, d = law.means.shape
+        self._whitening = law.whitening.to(dtype)
+        self._log_constants = law.log_constants.to(dtype)[:, None]
+        self._means = law.means.to(dtype)
+        self.origins = self._means + law.centre
+        # Twice what is held: passes over the residuals gain from a chunk that fits a smaller cache.
+        self.bytes_per_point = 2 * (3 * K * d + 2 * K) * dtype.itemsize
+
+    def features(self, chunk: Chunk) -> Tensor:
+        """Residuals about each mean, shape (K, d, n)."""
+        return chunk.Z - self._means[:, :, None]
+
+    def log_prob(self, features: Tensor) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
+        whitened = self._whitening @ features
+        return self._log_constants - 0.5 * whitened.square_().sum(dim=1)
+
+    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+        """Moments about the means."""
+        weighted = responsibilities[:, None, :] * features
+        return Moments(responsibilities.sum(dim=1), weighted.sum(dim=2), weighted @ features.mT)
+
+
+Density = QuadraticDensity | WhitenedDensity
+
+
+def choose_density(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> Density:
+    """Prepare the cheapest form that is accurate on these points.
+
+    Parameters
+    ----------
+    points : Points
+    weights : Tensor of shape (K,)
+    means : Tensor of shape (K, d)
+        In the coordinates of the data, not centred.
+    covariances : Tensor of shape (K, d, d)
+
+    Returns
+    -------
+    density : QuadraticDensity or WhitenedDensity
+
+    Raises
+    ------
+    ValueError
+        When a covariance is not positive definite.
+    """
+    law = Law.of(weights, means, covariances, points.centre)
+    density = QuadraticDensity.of(law, points) if _quadratic_pays(*means.shape) else None
+    return WhitenedDensity(law, points.Z.dtype) if density is None else density
+
+
+class Form(NamedTuple):
+    """A form of the density, and how far from the centre it may be used.
+
+    Parameters
+    ----------
+    reach : float
+        Radius about the centre within which the form is accurate.
+    density : object
+        With `features` of a chunk, `log_prob` of features, and `bytes_per_point`.
+    centred : bool, default True
+        Whether it takes points less the centre, or as they are.
+    """
+
+    reach: float
+    density: Any
+    centred: bool = True
+
+
+def dense_forms(law: Law, centre: Tensor, dtype: torch.dtype) -> list[Form]:
+    """List the forms in which points at any distance can be evaluated, cheapest first.
+
+    Parameters
+    ----------
+    law : Law
+        About zero.
+    centre : Tensor of shape (d,)
+        Near which most points are expected.
+    dtype : torch.dtype
+        Of the points.
+
+    Returns
+    -------
+    forms : list of Form
+        The reach of the last is infinite: it takes points as they are, since a centre far from
+        them would cost their digits.
+    """
+    forms = []
+    if _quadratic_pays(*law.means.shape):
+        near = law.about(centre)
+        reaches = QuadraticDensity.reaches(near, dtype)
+        forms = [Form(radius, QuadraticDensity(near, products)) for radius, products in reaches]
+    return [*forms, Form(math.inf, WhitenedDensity(law, dtype), centred=False)]
+
+
+def _quadratic_pays(n_components: int, d: int) -> bool:
+    return n_quadratic_features(d) <= _FEATURES_PER_COMPONENT * n_components
+
+
+def reach(squared: float, dtype: torch.dtype) -> float:
+    """Take the root of a squared radius within which a form is accurate.
+
+    Parameters
+    ----------
+    squared : float
+    dtype : torch.dtype
+        Of the products.
+
+    Returns
+    -------
+    reach : float
+        −1, no radius at all, where `squared` is negative or no number; at most so much that sums of
+        squares are numbers of the dtype.
+    """
+    if not squared >= 0:
+        return -1.0
+    return min(math.sqrt(squared), 1e-3 * math.sqrt(torch.finfo(dtype).max))
+
+
+def mean_log_prob(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> float:
+    """Weighted mean of log p(y), without keeping anything per point.
+
+    Parameters
+    ----------
+    points : Points
+    weights : Tensor of shape (K,)
+    means : Tensor of shape (K, d)
+    covariances : Tensor of shape (K, d, d)
+
+    Returns
+    -------
+    mean : float
+        In nats.
+    """
+    density = choose_density(points, weights, means, covariances)
+
+    def of_group(group: Iterable[Chunk]) -> float:
+        log_probs = ((density.log_prob(density.features(chunk)), chunk.weights) for chunk in group)
+        return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
+
+    return sum(each(of_group, points.groups(density.bytes_per_point))) / points.total
+
+
+class Shares(NamedTuple):
+    """Unnormalised responsibilities of a chunk.
+
+    Parameters
+    ----------
+    shares : Tensor of shape (K, n)
+        Densities of the components relative to the largest.
+    scale : Tensor of shape (n,)
+        Factor that makes the shares of a point sum to its weight.
+    log_likelihood : float
+        Σ_n w_n log p(y_n), in nats.
+    """
+
+    shares: Tensor
+    scale: Tensor
+    log_likelihood: float
+
+
+def exponentiate(log_prob: Tensor, weights: Tensor | None) -> Shares:
+    """Turn component log-densities into shares, in place.
+
+    Parameters
+    ----------
+    log_prob : Tensor of shape (K, n)
+        Overwritten.
+    weights : Tensor of shape (n,), optional
+
+    Returns
+    -------
+    shares : Shares
+    """
+    largest = log_prob.amax(dim=0)
+    shares = log_prob.sub_(largest).clamp_min_(_LEAST_LOG_SHARE[log_prob.dtype]).exp_()
+    scale = shares.sum(dim=0)
+    point_log_prob = scale.log().add_(largest)
+    scale.reciprocal_()
+    if weights is not None:
+        weights = weights.to(scale.dtype)
+        scale *= weights
+        point_log_prob *= weights
+    return Shares(shares, scale, point_log_prob.sum(dtype=torch.float64).item())
+
+
+@dataclass(frozen=True)
+class _Triangle:
+    """Where the upper triangle of a d×d matrix stands among the features."""
+
+    packed: Tensor  # position in the flattened matrix of every triangle entry
+    unpacked: Tensor  # feature that holds every entry of the flattened matrix
+    coefficients: Tensor  # −1/2 on the diagonal, −1 off it, where an entry stands for two
+
+
+@lru_cache(maxsize=64)
+def _triangle(d: int, device: torch.device) -> _Triangle:
+    rows, columns = torch.triu_indices(d, d)
+    unpacked = torch.empty(d, d, dtype=torch.long)
+    unpacked[rows, columns] = unpacked[columns, rows] = 1 + d + torch.arange(len(rows))
+    coefficients = torch.where(rows == columns, -0.5, -1.0).double()
+    tensors = (rows * d + columns, unpacked.flatten(), coefficients)
+    return _Triangle(*(tensor.to(device) for tensor in tensors))

@@ -1,1 +1,0 @@
-"""Every figure of the repository: functions take results and return Axes or Figures."""

@@ -1,0 +1,1 @@
+"""The notebooks executed headless, and their outcomes beside the published ones."""

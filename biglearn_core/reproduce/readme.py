@@ -1,0 +1,197 @@
+"""The README's tables, from the results of record: `python -m biglearn_core.reproduce.readme`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
+from biglearn_core.reproduce.claims import Row, deep_methods, rows
+from biglearn_core.reproduce.commands import failed
+from biglearn_core.reproduce.records import EXPERIMENTS, read_record
+from biglearn_core.system.paths import REPOSITORY, RESULTS
+from biglearn_core.system.persistence import write_atomically
+
+__all__ = [
+    "README",
+    "main",
+    "methods_table",
+    "recorded",
+    "results_table",
+    "with_table",
+    "with_tables",
+]
+
+README = REPOSITORY / "README.md"
+
+_COLUMNS = ("claim", "published", "ours, paper's protocol", "ours, fair", "verdict")
+_METHOD_COLUMNS = ("method", "seeds", *SCORES.values(), "seconds", "others report: ACC / NMI / ARI")
+
+
+def results_table(found: Sequence[Row]) -> str:
+    """Write rows as a Markdown table.
+
+    Parameters
+    ----------
+    found : sequence of Row
+
+    Returns
+    -------
+    table : str
+    """
+    cells = [(row.claim, row.published, row.paper, row.fair, row.verdict) for row in found]
+    return _markdown(_COLUMNS, cells)
+
+
+def methods_table(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the scores of every method on Fashion-MNIST as a Markdown table.
+
+    Parameters
+    ----------
+    methods : mapping of str to mapping
+        As `claims.deep_methods` gives them.
+
+    Returns
+    -------
+    table : str
+        Final models, mean ± standard deviation over the seeds; beside them what others report.
+
+    Raises
+    ------
+    ValueError
+        When a method has no label.
+    """
+    if unknown := [name for name in methods if name not in LABELS]:
+        raise ValueError(
+            f"the record of deep_clustering has the methods {unknown}, which have no label; known "
+            f"are {sorted(LABELS)}"
+        )
+    cells = []
+    for name in sorted(methods, key=list(LABELS).index):
+        method, quoted = methods[name], FASHION_PEERS.get(QUOTED.get(name))
+        cells.append(
+            (
+                LABELS[name],
+                str(method["n_seeds"]),
+                *(_mean_std(method["final"][score], digits=3) for score in SCORES),
+                _mean_std(method["seconds_with_pretraining"], digits=0),
+                " / ".join("–" if q is None else f"{q:.3f}" for q in quoted) if quoted else "–",
+            )
+        )
+    return _markdown(_METHOD_COLUMNS, cells)
+
+
+def with_table(text: str, table: str, *, name: str = "results") -> str:
+    """Put a table between the markers of a text.
+
+    Parameters
+    ----------
+    text, table : str
+    name : str, default "results"
+        Of the markers.
+
+    Returns
+    -------
+    text : str
+
+    Raises
+    ------
+    ValueError
+        When a marker is missing or stands twice, or the end comes first.
+    """
+    begin = f"<!-- {name}: written by python -m biglearn_core.reproduce.readme -->"
+    end = f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended) or text.count(begin) > 1 or text.count(end) > 1:
+        raise ValueError(
+            f"the text needs one marker {begin!r} and after it one {end!r}, found "
+            f"{text.count(begin)} and {text.count(end)}"
+        )
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def with_tables(text: str) -> str:
+    """Put all tables of the results of record into a text.
+
+    Parameters
+    ----------
+    text : str
+        With the markers of each.
+
+    Returns
+    -------
+    text : str
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `with_table`, `methods_table` and `recorded`.
+    """
+    records = recorded()
+    text = with_table(text, results_table(rows(records)))
+    return with_table(text, methods_table(deep_methods(records)), name="methods")
+
+
+def recorded(folder: Path = RESULTS / "record") -> dict[str, dict[str, Any]]:
+    """Read the results of record.
+
+    Parameters
+    ----------
+    folder : Path, optional
+
+    Returns
+    -------
+    records : dict of str to dict
+        By experiment; those without a record are absent.
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `records.read_record`.
+    """
+    paths = {name: folder / f"{name}.json" for name in EXPERIMENTS}
+    return {name: read_record(path, name) for name, path in paths.items() if path.exists()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the tables into README.md.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        sys.argv when not given; there are no options.
+
+    Returns
+    -------
+    status : int
+        1 when a record is damaged or README.md has no place for the tables; it stays as it was.
+    """
+    argparse.ArgumentParser(prog="biglearn_core.reproduce.readme", description=__doc__).parse_args(
+        arguments
+    )
+    try:
+        text = with_tables(README.read_text(encoding="utf-8"))
+        with write_atomically(README) as file:
+            file.write(text.encode())
+    except (OSError, ValueError) as error:
+        return failed(error)
+    print(README)
+    return 0
+
+
+def _markdown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mean_std(moments: Mapping[str, float | None], *, digits: int) -> str:
+    mean = f"{moments['mean']:.{digits}f}"
+    return mean if moments["std"] is None else f"{mean} ± {moments['std']:.{digits}f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

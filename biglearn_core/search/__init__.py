@@ -1,0 +1,1 @@
+"""The search for a better optimum: splits, merges, and rows with missing values."""

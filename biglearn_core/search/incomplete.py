@@ -1,0 +1,115 @@
+"""The default fit for data with missing entries."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biglearn_core.em import EMStep
+from biglearn_core.gmm import GMM
+from biglearn_core.numerics.threads import one_thread_an_operation
+from biglearn_core.search.climb import Climb, climb
+from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
+from biglearn_core.search.search import (
+    MOVES,
+    Progress,
+    SearchConfig,
+    SearchHistory,
+    SearchResult,
+    search_mixture,
+)
+
+__all__ = ["search_incomplete"]
+
+# Times that gaps are filled anew for a search on the completed data.
+_ROUNDS = 2
+
+
+def search_incomplete(
+    X: Tensor,
+    n_components: int,
+    *,
+    covariance_floor: float,
+    seed: int,
+    config: SearchConfig | None = None,
+    sample_weight: Tensor | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Fit a mixture to data of unit scale, some entries of which are missing.
+
+    Gaps are filled by draws from their conditional law, first under one Gaussian, then under the
+    mixture found; each time the completed data are searched (`search_mixture`) and the outcome
+    climbs by EM on the observed marginals of all rows.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing; every column has a value.
+    n_components : int
+        At most N.
+    covariance_floor : float
+        ε > 0.
+    seed : int
+    config : SearchConfig, optional
+    sample_weight : Tensor of shape (N,), optional
+        Non-negative.
+    progress : callable, optional
+        As in `search_mixture`.
+
+    Returns
+    -------
+    result : SearchResult
+        The model with the largest observed log-likelihood, the weighted mean of log p(x_O). Its
+        history has the climbs on incomplete data alone, and the steps of the searches between them.
+    """
+    config = config or SearchConfig()
+    generator = torch.Generator().manual_seed(seed)
+    points = IncompletePoints(X, sample_weight=sample_weight)
+
+    def step(model: GMM) -> EMStep:
+        return incomplete_em_step(points, model, covariance_floor=covariance_floor)
+
+    # A step on data with gaps gains what the values that are there give: where they are few, a
+    # small gain per row is a large one per value.
+    observed = (~torch.isnan(X)).double().mean(dim=1)
+    share = (observed @ points.weights).item() / points.total
+    tol, coarse_tol = config.tol * share, config.coarse_tol * share
+    rows: list[tuple] = []
+    best: Climb | None = None
+    with torch.no_grad(), one_thread_an_operation():
+        model = climb(step, _standard_normal(X), n_iter=config.max_iter, tol=coarse_tol).model
+        for turn in range(_ROUNDS):
+            found = search_mixture(
+                conditional_sample(X, model, generator=generator),
+                n_components,
+                covariance_floor=covariance_floor,
+                seed=seed + turn,
+                config=config,
+                sample_weight=sample_weight,
+                progress=progress,
+            )
+            last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
+            accepted = best is None or last.log_likelihood > best.log_likelihood
+            best = last if accepted else best
+            model = best.model
+            rows.append(
+                (turn, MOVES.index("joint"), last.log_likelihood, accepted,
+                 found.n_iter + last.n_steps, last.n_floored, last.n_empty)
+            )  # fmt: skip
+            if progress is not None:
+                progress("joint", best.log_likelihood, sum(row[4] for row in rows))
+    history = SearchHistory.of(rows)
+    return SearchResult(
+        best.model,
+        best.log_likelihood,
+        best.converged,
+        int(history.n_steps.sum()),
+        best.n_floored,
+        best.n_empty,
+        history,
+    )
+
+
+def _standard_normal(X: Tensor) -> GMM:
+    D = X.shape[1]
+    return GMM.unchecked(X.new_ones(1), X.new_zeros(1, D), torch.eye(D).to(X).unsqueeze(0))

@@ -1,0 +1,332 @@
+"""Rows with missing entries: EM on the observed marginal of each row, and imputation.
+
+A row of which the coordinates O are known has the density p(x_O), a marginal of the mixture: rows
+with gaps are matching tasks that the data themselves have drawn. The missing coordinates enter the
+M-step through their conditional law given x_O (Ghahramani and Jordan, "Supervised learning from
+incomplete data via an EM approach", NIPS 1993). Missing entries are NaN and are taken to be missing
+at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biglearn_core.em import EMStep
+from biglearn_core.gmm import GMM
+from biglearn_core.numerics.density import LOG_2PI
+from biglearn_core.numerics.evaluation import Evaluation, evaluate, is_far
+from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, symmetrize
+
+__all__ = [
+    "IncompletePoints",
+    "conditional_mean",
+    "conditional_sample",
+    "evaluate_incomplete",
+    "incomplete_em_step",
+]
+
+# Working memory: numbers in one batch of per-pattern matrices, or of per-row ones.
+_BATCH_NUMBERS = 4_000_000
+
+# Components with a smaller share of the data keep their law.
+_LEAST_PROPORTION = 1e-5
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows of a few patterns, every pattern padded to the same number of rows.
+
+    Parameters
+    ----------
+    observed : Tensor of shape (P, D)
+        One where the pattern has a value, else zero.
+    rows : int64 Tensor of shape (P, R)
+        Rows of the data; padding repeats row 0.
+    real : bool Tensor of shape (P, R)
+        False for padding.
+    """
+
+    observed: Tensor
+    rows: Tensor
+    real: Tensor
+
+
+class IncompletePoints:
+    """Data with missing entries, grouped by which entries are missing.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing; rows without any value are allowed and say nothing.
+    sample_weight : Tensor of shape (N,), optional
+    """
+
+    def __init__(self, X: Tensor, *, sample_weight: Tensor | None = None) -> None:
+        observed = ~torch.isnan(X)
+        self.X = torch.where(observed, X, 0.0).double()
+        self.weights = (
+            self.X.new_ones(X.shape[0]) if sample_weight is None else sample_weight.double()
+        )
+        self.total = self.weights.sum().item()
+        patterns, pattern = torch.unique(observed, dim=0, return_inverse=True)
+        counts = torch.bincount(pattern, minlength=len(patterns))
+        order = pattern.argsort(stable=True)
+        self._patterns = patterns.double()
+        self._counts = counts
+        self._rows = order
+        self._first = counts.cumsum(0) - counts
+
+    def blocks(self, n_components: int) -> Iterator[_Block]:
+        """Hand out the rows in batches of patterns with similar numbers of rows.
+
+        Parameters
+        ----------
+        n_components : int
+            Scales the working memory.
+
+        Yields
+        ------
+        block : _Block
+        """
+        D = self.X.shape[1]
+        by_count = self._counts.argsort(stable=True)
+        counts = self._counts[by_count].tolist()
+        bound = max(1, _BATCH_NUMBERS // (n_components * D))
+        start = 0
+        while start < len(counts):
+            stop = start + 1
+            while stop < len(counts) and (
+                counts[stop] <= 2 * counts[start]
+                and (stop + 1 - start) * (D + counts[stop]) <= bound
+            ):
+                stop += 1
+            chosen = by_count[start:stop]
+            for low in range(0, counts[stop - 1], bound):
+                width = min(bound, counts[stop - 1] - low)
+                offset = low + torch.arange(width, device=self.X.device)
+                real = offset < self._counts[chosen, None]
+                rows = self._rows[torch.where(real, self._first[chosen, None] + offset, 0)]
+                yield _Block(self._patterns[chosen], rows, real)
+            start = stop
+
+
+@dataclass(frozen=True)
+class _Conditional:
+    """Laws of the missing given the observed, for every pattern and component, in float64.
+
+    Parameters
+    ----------
+    log_constants : Tensor of shape (P, K)
+        log π_k − log √det(2π Σ_OO).
+    whitening : Tensor of shape (P, K, D, D)
+        Inverse Cholesky factor of Σ_OO, padded with the identity.
+    gain : Tensor of shape (P, K, D, D)
+        Maps the residual x_O − μ_O to that of all coordinates: the identity on O, regression
+        outside it.
+    covariances : Tensor of shape (P, K, D, D)
+        Of the missing coordinates given the observed; zero on O.
+    """
+
+    log_constants: Tensor
+    whitening: Tensor
+    gain: Tensor
+    covariances: Tensor
+
+    @classmethod
+    def of(cls, model: GMM, observed: Tensor) -> _Conditional:
+        D = observed.shape[1]
+        sigma = model.covariances.double()
+        known = observed[:, None, :, None] * observed[:, None, None, :]
+        padded = sigma * known + torch.diag_embed(1 - observed)[:, None]
+        factors = cholesky(padded.flatten(0, 1)).view(padded.shape)
+        identity = torch.eye(D, dtype=sigma.dtype, device=sigma.device).expand_as(factors)
+        whitening = torch.linalg.solve_triangular(factors, identity, upper=False)
+        cross = sigma * observed[:, None, None, :]
+        half = cross @ whitening.mT
+        unknown = (1 - observed)[:, None, :, None] * (1 - observed)[:, None, None, :]
+        log_determinants = factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        n_observed = observed.sum(dim=1)[:, None]
+        return cls(
+            model.weights.double().log() - log_determinants - 0.5 * n_observed * LOG_2PI,
+            whitening,
+            half @ whitening,
+            symmetrize(sigma - half @ half.mT) * unknown,
+        )
+
+
+def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
+    """Log π_k N(x_O | μ_k,O , Σ_k,OO) with the observed coordinates O of every row.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing.
+    model : GMM
+
+    Returns
+    -------
+    evaluation : Evaluation
+        In the dtype of `X`; log π_k for a row without any value.
+    """
+    points = IncompletePoints(X)
+    relative = points.X.new_empty(model.n_components, X.shape[0])
+    shift = points.X.new_zeros(X.shape[0])
+    for block in points.blocks(model.n_components):
+        law = _Conditional.of(model, block.observed)
+        values, shifts = _compare(points, model, block, law, _residuals(points, model, block))
+        rows = block.rows[block.real]
+        relative[:, rows] = values.movedim(1, 0)[:, block.real]
+        shift[rows] = shifts[block.real]
+    highest = relative.amax(dim=0)  # what is left is small, and so keeps its digits in float32
+    relative, shift = relative - highest, shift + highest
+    return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
+
+
+def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor: float) -> EMStep:
+    """Take one EM step for the observed marginals of all rows.
+
+    Parameters
+    ----------
+    points : IncompletePoints
+    model : GMM
+    covariance_floor : float
+        ε, the least eigenvalue of every covariance.
+
+    Returns
+    -------
+    step : EMStep
+        Its log-likelihood is the weighted mean of log p(x_O). A component with less than 1e-5 of
+        the data keeps its mean and covariance.
+    """
+    K, D = model.means.shape
+    counts = points.X.new_zeros(K)
+    first, second = points.X.new_zeros(K, D), points.X.new_zeros(K, D, D)
+    log_likelihood = 0.0
+    for block in points.blocks(K):
+        law = _Conditional.of(model, block.observed)
+        residuals = _residuals(points, model, block)
+        log_prob = _log_prob(law, residuals)
+        total = log_prob.logsumexp(dim=1, keepdim=True)
+        weights = points.weights[block.rows] * block.real
+        log_likelihood += (weights * total.squeeze(1)).sum().item()
+        r = (log_prob - total).exp() * weights[:, None]
+        mass = r.sum(dim=2)
+        completed = residuals @ law.gain.mT
+        weighted = r[..., None] * completed
+        counts += mass.sum(dim=0)
+        first += weighted.sum(dim=(0, 2))
+        second += (weighted.mT @ completed).sum(dim=0)
+        second += (mass[:, :, None, None] * law.covariances).sum(dim=0)
+    proportions = counts / points.total
+    empty = proportions < _LEAST_PROPORTION
+    mass = counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None]
+    shift = first / mass
+    covariances = second / mass[:, :, None] - shift[:, :, None] * shift[:, None, :]
+    means = torch.where(empty[:, None], model.means.double(), model.means.double() + shift)
+    covariances = torch.where(empty[:, None, None], model.covariances.double(), covariances)
+    # In the model's dtype, where rounding may spare less.
+    covariances, n_floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
+    weights = proportions / proportions.sum()
+    updated = GMM.unchecked(weights.to(model.dtype), means.to(model.dtype), covariances)
+    return EMStep(updated, log_likelihood / points.total, n_floored, int(empty.sum()))
+
+
+def conditional_mean(X: Tensor, model: GMM) -> Tensor:
+    """Fill missing entries with their expectation given the row's observed ones.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing.
+    model : GMM
+
+    Returns
+    -------
+    filled : Tensor of shape (N, D)
+        Observed entries unchanged.
+    """
+    points = IncompletePoints(X)
+    filled = points.X.clone()
+    for block in points.blocks(model.n_components):
+        law = _Conditional.of(model, block.observed)
+        residuals = _residuals(points, model, block)
+        r = _compare(points, model, block, law, residuals)[0].softmax(dim=1)
+        candidates = residuals @ law.gain.mT + model.means.double()[:, None]
+        values = (r[..., None] * candidates).sum(dim=1)
+        filled[block.rows[block.real]] = values[block.real]
+    return torch.where(torch.isnan(X), filled.to(X.dtype), X)
+
+
+def conditional_sample(X: Tensor, model: GMM, *, generator: torch.Generator) -> Tensor:
+    """Fill missing entries with a draw from their law given the row's observed ones.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing.
+    model : GMM
+    generator : torch.Generator
+        On the CPU, so that the draws are the same on every device.
+
+    Returns
+    -------
+    filled : Tensor of shape (N, D)
+        Observed entries unchanged.
+    """
+    points = IncompletePoints(X)
+    filled = points.X.clone()
+    uniform = torch.rand(X.shape[0], dtype=torch.float64, generator=generator).to(X.device)
+    noise = torch.randn(X.shape, dtype=torch.float64, generator=generator).to(X.device)
+    for block in points.blocks(model.n_components):
+        law = _Conditional.of(model, block.observed)
+        residuals = _residuals(points, model, block)
+        relative = _compare(points, model, block, law, residuals)[0]
+        cumulated = relative.softmax(dim=1).cumsum(dim=1)
+        z = (uniform[block.rows][:, None] > cumulated[:, :-1]).sum(dim=1)
+        centres = residuals @ law.gain.mT + model.means.double()[:, None]
+        identity = torch.diag_embed(block.observed)[:, None]
+        shape = law.covariances.shape
+        factors = cholesky((law.covariances + identity).flatten(0, 1)).view(shape)
+        draws = centres + noise[block.rows][:, None] @ factors.mT
+        chosen = z[:, None, :, None].expand(-1, 1, -1, X.shape[1])
+        values = draws.gather(1, chosen).squeeze(1)
+        filled[block.rows[block.real]] = values[block.real]
+    return torch.where(torch.isnan(X), filled.to(X.dtype), X)
+
+
+def _residuals(points: IncompletePoints, model: GMM, block: _Block) -> Tensor:
+    """Observed part of x − μ_k, zero elsewhere, shape (P, K, R, D)."""
+    gaps = points.X[block.rows][:, None] - model.means.double()[:, None]
+    return gaps * block.observed[:, None, None]
+
+
+def _log_prob(law: _Conditional, residuals: Tensor) -> Tensor:
+    """Component log densities, shape (P, K, R)."""
+    whitened = residuals @ law.whitening.mT
+    return law.log_constants[..., None] - 0.5 * whitened.square().sum(dim=-1)
+
+
+def _compare(
+    points: IncompletePoints, model: GMM, block: _Block, law: _Conditional, residuals: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Component log densities less a shift of each row, shapes (P, K, R) and (P, R).
+
+    The shift is zero but for rows so far out that their squares blur or overflow.
+    """
+    relative = _log_prob(law, residuals)
+    shift = relative.new_zeros(block.real.shape)
+    far = is_far(relative.movedim(1, 0), law.log_constants.T[:, :, None]) & block.real
+    for p in far.any(dim=1).nonzero().squeeze(1).tolist():
+        known, rows = block.observed[p] > 0, block.rows[p, far[p]]
+        evidence = model.marginal(known).to(dtype=torch.float64)
+        exact = evaluate(
+            points.X[rows][:, known], evidence.weights, evidence.means, evidence.covariances
+        )
+        relative[p][:, far[p]] = exact.relative
+        if exact.shift is not None:
+            shift[p, far[p]] = exact.shift
+    return relative, shift
