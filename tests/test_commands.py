@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("readme", "report", "compare", "reproduce", "datasets")
+MODULES = (
+    *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
+    "datasets.__main__",
+)
 SCRIPTS = ("docs/build.py", "benchmarks/table.py", "tools/lock.py")
 
 
@@ -39,7 +42,7 @@ def test_an_unknown_option_is_refused(command, arguments, monkeypatch, capsys):
     assert arguments[-1] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["readme", "report", "compare", "reproduce", *SCRIPTS[1:]])
+@pytest.mark.parametrize("command", [*MODULES[:-1], *SCRIPTS[1:]])
 def test_a_word_where_none_belongs_is_refused(command, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [command, "gmm25"])
     with pytest.raises(SystemExit) as ended:
