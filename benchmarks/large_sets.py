@@ -22,7 +22,7 @@ from memory import held_bytes, restart_peak
 from tqdm import tqdm
 
 from biglearn_core.datasets import is_available
-from biglearn_core.experiments.realworld.run import run as realworld
+from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.experiments.store import versions
 from biglearn_core.metrics import score_labels
 from biglearn_core.system.persistence import write_atomically

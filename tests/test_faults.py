@@ -29,8 +29,8 @@ from test_gmm25 import SMALL as GMM25, same_runs as same_gmm25
 from test_realworld import OURS, SMALL as REALWORLD, same_runs as same_realworld
 
 from biglearn_core.experiments import parallel
-from biglearn_core.experiments.gmm25.run import run as gmm25
-from biglearn_core.experiments.realworld.run import run as realworld
+from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.reproduce.notebook import NotebookError, execute, failed_name
 from biglearn_core.system import persistence
 from biglearn_core.system.persistence import load_arrays, save_arrays
@@ -516,8 +516,8 @@ exec "{python}" "$@"
 """
 
 TINY = """
-from biglearn_core.experiments.gmm25.run import run as gmm25
-from biglearn_core.experiments.realworld.run import run as realworld
+from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.experiments.store import config_from, write_record
 from biglearn_core.system.paths import RESULTS
 

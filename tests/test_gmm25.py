@@ -8,14 +8,8 @@ import torch
 from conftest import assert_same_model
 from torch.distributions import Categorical
 
-from biglearn_core.experiments.gmm25.run import (
-    Config,
-    PeersConfig,
-    draw_data,
-    run,
-    run as gmm25,
-    run_peers,
-)
+from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.gmm25.run import Config, PeersConfig, draw_data, run, run_peers
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
 from biglearn_core.metrics import KLEvaluator
 

@@ -20,20 +20,22 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from biglearn_core.datasets import load_dataset
 from biglearn_core.datasets.registry import REGISTRY
 from biglearn_core.experiments.published import PENDIGITS
+from biglearn_core.experiments.realworld import (
+    figures as plots,
+    run as realworld,
+    tables as summary,
+)
 from biglearn_core.experiments.realworld.peers import PEERS, fit_peer
 from biglearn_core.experiments.realworld.run import (
     METHODS,
     Config,
     MethodRun,
     Scores,
-    figures as plots,
     fit_method,
     load_data,
     run,
-    run as realworld,
     run_sets,
     settings,
-    tables as summary,
 )
 
 SMALL = Config(

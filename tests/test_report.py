@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.stats import t as student
 
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
+from biglearn_core.reproduce import readme
 from biglearn_core.reproduce.claims import (
     CAVEAT,
     NOT_REPRODUCED,
@@ -23,7 +24,6 @@ from biglearn_core.reproduce.claims import (
 )
 from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
 from biglearn_core.reproduce.report import main, read_sources, write_report
-from biglearn_core.reproduce.run import readme
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from biglearn_core.reproduce import run as reproduce
 from biglearn_core.reproduce.compare import (
     compare,
     compare_with_records,
     main as compare_main,
     renew,
 )
-from biglearn_core.reproduce.run import profile_parameters, run as reproduce
+from biglearn_core.reproduce.run import profile_parameters
 from biglearn_core.reproduce.time_left import format_seconds, seconds_left, ticking, typical_seconds
 from biglearn_core.system import run_lock as lock_module
 from biglearn_core.system.run_lock import LockedError, run_lock
