@@ -6,23 +6,16 @@ on marginals of rotated data (Cong and Li, AAAI 2024, arXiv 2312.11926).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import Density, Moments, choose_density, exponentiate
-from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below
-from biglearn_core.numerics.lowrank import (
-    LowRankCovariances,
-    LowRankDensity,
-    floor_to_low_rank,
-    low_rank_pays,
-)
-from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.numerics.density import Moments
+from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below, with_block
+from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank, low_rank_pays
+from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
 __all__ = ["EMStep", "em_step"]
@@ -92,25 +85,13 @@ def em_step(
         When a covariance is not positive definite, which a positive floor prevents as far as the
         dtype can hold the ratio of the largest eigenvalue to the floor.
     """
-    means, covariances = model.means, model.covariances
-    if index is not None:
-        block = _flat_block(index, model.n_features)
-        means = means.index_select(1, index)
-    density = None
-    if model.low_rank is not None:
-        density = LowRankDensity.of(points, model.weights, means, model.low_rank, index)
-    if density is None:
-        if index is not None:
-            covariances = covariances.flatten(1).index_select(1, block)
-            covariances = covariances.unflatten(1, (len(index), -1))
-        density = choose_density(points, model.weights, means, covariances)
-    moments, log_likelihood = _e_step(density, points, model.n_components)
+    density = model.density(points, index)
+    moments, log_likelihood = density.expectation(points)
     proportions, means, covariances = _m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
     if index is not None:
         means = model.means.index_copy(1, index, means)
-        flat = model.covariances.flatten(1).index_copy(1, block, covariances.flatten(1))
-        covariances = flat.view_as(model.covariances)
+        covariances = with_block(model.covariances, index, covariances)
     covariances, n_floored, low_rank = _floor(covariances, covariance_floor)
     weights = (proportions + weight_smoothing).to(model.dtype)
     return EMStep(
@@ -119,38 +100,6 @@ def em_step(
         n_floored=n_floored,
         n_empty=torch.count_nonzero(proportions < _LEAST_PROPORTION).item(),
     )
-
-
-def _flat_block(index: Tensor, n_features: int) -> Tensor:
-    """Positions of the block index × index in a flattened matrix."""
-    return (index[:, None] * n_features + index).flatten()
-
-
-def _e_step(
-    density: Density | LowRankDensity, points: Points, n_components: int
-) -> tuple[Moments, float]:
-    """Moments and log-likelihood of all points, a chunk at a time."""
-    if isinstance(density, LowRankDensity):
-        return density.expectation()
-
-    def of_group(group: Iterable[Chunk]) -> tuple[Moments, float]:
-        parts = (_e_step_of_chunk(density, chunk) for chunk in group)
-        return reduce(_add, parts)
-
-    kept = n_components * points.Z.shape[0] ** 2 * points.Z.dtype.itemsize
-    groups = points.groups(density.bytes_per_point, bytes_per_group=kept)
-    return reduce(_add, each(of_group, groups))
-
-
-def _e_step_of_chunk(density: Density, chunk: Chunk) -> tuple[Moments, float]:
-    features = density.features(chunk)
-    shares = exponentiate(density.log_prob(features), chunk.weights)
-    moments = density.moments(features, shares.shares.mul_(shares.scale))
-    return moments, shares.log_likelihood
-
-
-def _add(one: tuple[Moments, float], other: tuple[Moments, float]) -> tuple[Moments, float]:
-    return one[0] + other[0], one[1] + other[1]
 
 
 def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.numerics.density import Density
 from biglearn_core.numerics.evaluation import Evaluation, evaluate, evaluate_differentiably
+from biglearn_core.numerics.forms import choose_density
 from biglearn_core.numerics.linalg import cholesky, symmetrize
 from biglearn_core.numerics.lowrank import LowRankCovariances
+from biglearn_core.numerics.points import Points
 from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["GMM"]
@@ -161,6 +164,54 @@ class GMM:
         if torch.is_grad_enabled() and any(t.requires_grad for t in (X, *parameters)):
             return evaluate_differentiably(X, *parameters)
         return evaluate(X, *parameters, self.low_rank, chunk_size=chunk_size)
+
+    def density(self, points: Points, index: Tensor | None = None) -> Density:
+        """Prepare log-densities and moments of the points of a fit.
+
+        Parameters
+        ----------
+        points : Points
+            Restricted to `index`.
+        index : int64 Tensor, optional
+            Coordinates that the points show; all when not given.
+
+        Returns
+        -------
+        density : Density
+            In the cheapest form that is accurate on all of them.
+
+        Raises
+        ------
+        ValueError
+            When a covariance is not positive definite.
+        """
+        return choose_density(
+            points, self.weights, self.means, self.covariances, self.low_rank, index=index
+        )
+
+    def mean_log_prob(self, points: Points) -> float:
+        """Weighted mean of log p(x) over the points of a fit.
+
+        Parameters
+        ----------
+        points : Points
+
+        Returns
+        -------
+        mean : float
+            In nats. Models are compared by it: it does not depend on whether a step has left the
+            covariances in their low-rank form.
+        """
+        return self.dense().density(points).mean_log_prob(points)
+
+    def dense(self) -> GMM:
+        """Give the same law without the low-rank form of its covariances.
+
+        Returns
+        -------
+        model : GMM
+        """
+        return GMM.unchecked(self.weights, self.means, self.covariances)
 
     def component_log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Log of each component's share of the density.

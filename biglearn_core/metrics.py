@@ -13,7 +13,6 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import mean_log_prob
 from biglearn_core.numerics.points import Points
 
 __all__ = ["ClusteringScores", "Divergences", "KLEvaluator", "clustering_accuracy", "score_labels"]
@@ -76,7 +75,7 @@ class KLEvaluator:
     @staticmethod
     def _mean_log_prob(model: GMM, index: Tensor | None, points: Points) -> float:
         law = model if index is None else model.marginal(index)
-        return mean_log_prob(points, law.weights, law.means, law.covariances)
+        return law.mean_log_prob(points)
 
 
 @dataclass(frozen=True)

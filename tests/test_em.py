@@ -15,7 +15,7 @@ from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import random_points_start
 from biglearn_core.matching import Task, run_task
-from biglearn_core.numerics import density
+from biglearn_core.numerics import forms
 from biglearn_core.numerics.points import Points
 
 FLOOR = 1e-3
@@ -37,7 +37,7 @@ def run_one(X, model, *, index=None, A=None, weights=None, chunk_size=None, step
 def form(request, monkeypatch):
     """Run a test with both forms of the density."""
     if request.param == "whitened":
-        monkeypatch.setattr(density, "_FEATURES_PER_COMPONENT", 0)
+        monkeypatch.setattr(forms, "_FEATURES_PER_COMPONENT", 0)
     return request.param
 
 

@@ -16,7 +16,7 @@ from biglearn_core.matching import Task, run_task
 from biglearn_core.numerics import lowrank
 from biglearn_core.numerics.linalg import eigenpairs_above, floor_eigenvalues, haar_orthogonal
 from biglearn_core.numerics.lowrank import LowRankCovariances, LowRankDensity, floor_to_low_rank
-from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.points import Chunk, Points
 from biglearn_core.numerics.truncation import LEFT_OUT, truncated_moments
 from biglearn_core.system import persistence
 
@@ -86,7 +86,7 @@ def structured_and_naive(X, model, task):
     Y = X if A is None else X @ A.T
     covariances = rotated.covariances[:, columns][:, :, columns]
     return (
-        density.component_log_prob().T.double(),
+        density.log_prob(density.features(Chunk(points.Z, None))).T.double(),
         naive_log_prob(Y[:, columns], model.weights, means, covariances),
     )
 

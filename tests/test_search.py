@@ -9,7 +9,6 @@ import torch
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start, kmeans_start
-from biglearn_core.numerics.density import mean_log_prob
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.climb import climb
 from biglearn_core.search.search import MOVES, SearchConfig, search_mixture
@@ -36,8 +35,7 @@ def unequal(large, small, seed):
 
 
 def mean_density(X, model, weights=None):
-    points = Points.of(X, sample_weight=weights)
-    return mean_log_prob(points, model.weights, model.means, model.covariances)
+    return model.mean_log_prob(Points.of(X, sample_weight=weights))
 
 
 def from_labels(X, sizes):

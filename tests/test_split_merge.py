@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import mean_log_prob
-from biglearn_core.numerics.evaluation import component_log_prob
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.split_merge import apply_swaps, best_swaps, score_merges, score_splits
 
@@ -25,12 +23,12 @@ def mixture_of(X, labels, K):
 
 
 def mean_density(X, model):
-    return mean_log_prob(Points.of(X), model.weights, model.means, model.covariances)
+    return model.mean_log_prob(Points.of(X))
 
 
 def score(X, model, *, seed=0, **options):
     ones = torch.ones(len(X), dtype=X.dtype)
-    log_prob = component_log_prob(X, model.weights, model.means, model.covariances)
+    log_prob = model.component_log_prob(X).T
     splits = score_splits(
         X,
         model,

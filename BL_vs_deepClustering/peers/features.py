@@ -21,7 +21,6 @@ from biglearn_core.experiments.parallel import progress
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_plusplus_start
-from biglearn_core.numerics.density import mean_log_prob
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.search import SearchConfig, search_mixture
 from BL_vs_deepClustering.peers.training import Clustering, Stopwatch
@@ -171,4 +170,4 @@ def _candidates(
 
 def _log_likelihood(Z: Tensor, model: GMM) -> float:
     with torch.inference_mode():
-        return mean_log_prob(Points.of(Z), model.weights, model.means, model.covariances)
+        return model.mean_log_prob(Points.of(Z))

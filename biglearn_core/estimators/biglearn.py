@@ -23,7 +23,6 @@ from biglearn_core.init import (
     paper_start,
     random_points_start,
 )
-from biglearn_core.numerics.density import mean_log_prob
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.incomplete import search_incomplete
@@ -448,9 +447,7 @@ def _draw_paper_start(Z: Tensor, n_components: int, seed: int) -> GMM:
 
 
 def _log_likelihood(Z: Tensor, weights: Tensor | None, result: FitResult) -> float:
-    model = result.model
-    points = Points.of(Z, sample_weight=weights)
-    return mean_log_prob(points, model.weights, model.means, model.covariances)
+    return result.model.mean_log_prob(Points.of(Z, sample_weight=weights))
 
 
 def _warn_not_converged(n_iter: int) -> None:

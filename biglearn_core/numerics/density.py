@@ -9,23 +9,24 @@ Two forms of the same law, both feature-major (points along the last axis):
 - `WhitenedDensity` subtracts each mean first and whitens by the inverse Cholesky factor. It is
   accurate for every input and the fastest in many dimensions.
 
-`choose_density` takes the first where it is both accurate and cheaper on all points of a fit;
-`dense_forms` tells how far from the centre each of them is accurate.
+`forms.py` chooses among them and the low-rank form of `lowrank.py`; what all of them offer to a fit
+is `Density`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from biglearn_core.numerics.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
-from biglearn_core.numerics.points import Chunk, Points, n_quadratic_features
+from biglearn_core.numerics.points import Chunk, Points
 from biglearn_core.numerics.threads import each
 
 __all__ = [
@@ -35,19 +36,14 @@ __all__ = [
     "Form",
     "Law",
     "Moments",
-    "choose_density",
-    "dense_forms",
+    "QuadraticDensity",
+    "WhitenedDensity",
     "exponentiate",
-    "mean_log_prob",
     "reach",
 ]
 
 # Accepted rounding error of an expanded quadratic form, in nats.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
-
-# From this many features per component on, writing the features out costs more than the product
-# that they save (benchmarks/em_step.py).
-_FEATURES_PER_COMPONENT = 30
 
 # Smaller shares count as this: far below rounding, and far enough above the subnormal numbers,
 # whose arithmetic is many times slower.
@@ -164,7 +160,87 @@ class Law:
         return (self.linear * self.means).sum(dim=1)
 
 
-class QuadraticDensity:
+class Density(ABC):
+    """What a fit asks of the law of its points, in whatever form it is computed.
+
+    Attributes
+    ----------
+    n_components : int
+        K.
+    origins : Tensor of shape (d,) or (K, d)
+        About which the moments are taken, in the coordinates of the data.
+    bytes_per_point : int
+        Working memory that a point takes.
+    """
+
+    n_components: int
+    origins: Tensor
+    bytes_per_point: int
+
+    @abstractmethod
+    def features(self, chunk: Chunk) -> Any:
+        """Compute what log-densities and moments of a chunk need."""
+
+    @abstractmethod
+    def log_prob(self, features: Any) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n), in nats."""
+
+    @abstractmethod
+    def moments(self, features: Any, responsibilities: Tensor) -> Moments:
+        """Add up over the chunk; responsibilities of shape (K, n), sample weights multiplied in."""
+
+    def expectation(self, points: Points) -> tuple[Moments, float]:
+        """E-step over all points.
+
+        Parameters
+        ----------
+        points : Points
+
+        Returns
+        -------
+        moments : Moments
+        log_likelihood : float
+            Σ_n w_n log p(y_n), in nats.
+        """
+
+        def of_chunk(chunk: Chunk) -> tuple[Moments, float]:
+            features = self.features(chunk)
+            shares = exponentiate(self.log_prob(features), chunk.weights)
+            moments = self.moments(features, shares.shares.mul_(shares.scale))
+            return moments, shares.log_likelihood
+
+        def of_group(group: Iterable[Chunk]) -> tuple[Moments, float]:
+            return reduce(_add, map(of_chunk, group))
+
+        kept = self.n_components * points.Z.shape[0] ** 2 * points.Z.dtype.itemsize
+        groups = points.groups(self.bytes_per_point, bytes_per_group=kept)
+        return reduce(_add, each(of_group, groups))
+
+    def mean_log_prob(self, points: Points) -> float:
+        """Weighted mean of log p(y), without keeping anything per point.
+
+        Parameters
+        ----------
+        points : Points
+
+        Returns
+        -------
+        mean : float
+            In nats.
+        """
+
+        def of_group(group: Iterable[Chunk]) -> float:
+            log_probs = ((self.log_prob(self.features(chunk)), chunk.weights) for chunk in group)
+            return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
+
+        return sum(each(of_group, points.groups(self.bytes_per_point))) / points.total
+
+
+def _add(one: tuple[Moments, float], other: tuple[Moments, float]) -> tuple[Moments, float]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+class QuadraticDensity(Density):
     """All component log-densities as one linear map of the quadratic features.
 
     Parameters
@@ -183,8 +259,8 @@ class QuadraticDensity:
         self._coefficients = coefficients.to(dtype)
         self._unpacked = triangle.unpacked
         self.origins = law.centre
-        K, F = coefficients.shape
-        self.bytes_per_point = (2 * K + F) * dtype.itemsize
+        self.n_components, F = coefficients.shape
+        self.bytes_per_point = (2 * self.n_components + F) * dtype.itemsize
 
     @staticmethod
     def reaches(law: Law, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
@@ -250,7 +326,7 @@ class QuadraticDensity:
         return Moments(sums[:, 0], sums[:, 1 : d + 1], second)
 
 
-class WhitenedDensity:
+class WhitenedDensity(Density):
     """Component log-densities from residuals about each mean.
 
     Parameters
@@ -262,6 +338,7 @@ class WhitenedDensity:
 
     def __init__(self, law: Law, dtype: torch.dtype) -> None:
         K, d = law.means.shape
+        self.n_components = K
         self._whitening = law.whitening.to(dtype)
         self._log_constants = law.log_constants.to(dtype)[:, None]
         self._means = law.means.to(dtype)
@@ -284,34 +361,6 @@ class WhitenedDensity:
         return Moments(responsibilities.sum(dim=1), weighted.sum(dim=2), weighted @ features.mT)
 
 
-Density = QuadraticDensity | WhitenedDensity
-
-
-def choose_density(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> Density:
-    """Prepare the cheapest form that is accurate on these points.
-
-    Parameters
-    ----------
-    points : Points
-    weights : Tensor of shape (K,)
-    means : Tensor of shape (K, d)
-        In the coordinates of the data, not centred.
-    covariances : Tensor of shape (K, d, d)
-
-    Returns
-    -------
-    density : QuadraticDensity or WhitenedDensity
-
-    Raises
-    ------
-    ValueError
-        When a covariance is not positive definite.
-    """
-    law = Law.of(weights, means, covariances, points.centre)
-    density = QuadraticDensity.of(law, points) if _quadratic_pays(*means.shape) else None
-    return WhitenedDensity(law, points.Z.dtype) if density is None else density
-
-
 class Form(NamedTuple):
     """A form of the density, and how far from the centre it may be used.
 
@@ -319,45 +368,14 @@ class Form(NamedTuple):
     ----------
     reach : float
         Radius about the centre within which the form is accurate.
-    density : object
-        With `features` of a chunk, `log_prob` of features, and `bytes_per_point`.
+    density : Density
     centred : bool, default True
         Whether it takes points less the centre, or as they are.
     """
 
     reach: float
-    density: Any
+    density: Density
     centred: bool = True
-
-
-def dense_forms(law: Law, centre: Tensor, dtype: torch.dtype) -> list[Form]:
-    """List the forms in which points at any distance can be evaluated, cheapest first.
-
-    Parameters
-    ----------
-    law : Law
-        About zero.
-    centre : Tensor of shape (d,)
-        Near which most points are expected.
-    dtype : torch.dtype
-        Of the points.
-
-    Returns
-    -------
-    forms : list of Form
-        The reach of the last is infinite: it takes points as they are, since a centre far from
-        them would cost their digits.
-    """
-    forms = []
-    if _quadratic_pays(*law.means.shape):
-        near = law.about(centre)
-        reaches = QuadraticDensity.reaches(near, dtype)
-        forms = [Form(radius, QuadraticDensity(near, products)) for radius, products in reaches]
-    return [*forms, Form(math.inf, WhitenedDensity(law, dtype), centred=False)]
-
-
-def _quadratic_pays(n_components: int, d: int) -> bool:
-    return n_quadratic_features(d) <= _FEATURES_PER_COMPONENT * n_components
 
 
 def reach(squared: float, dtype: torch.dtype) -> float:
@@ -378,30 +396,6 @@ def reach(squared: float, dtype: torch.dtype) -> float:
     if not squared >= 0:
         return -1.0
     return min(math.sqrt(squared), 1e-3 * math.sqrt(torch.finfo(dtype).max))
-
-
-def mean_log_prob(points: Points, weights: Tensor, means: Tensor, covariances: Tensor) -> float:
-    """Weighted mean of log p(y), without keeping anything per point.
-
-    Parameters
-    ----------
-    points : Points
-    weights : Tensor of shape (K,)
-    means : Tensor of shape (K, d)
-    covariances : Tensor of shape (K, d, d)
-
-    Returns
-    -------
-    mean : float
-        In nats.
-    """
-    density = choose_density(points, weights, means, covariances)
-
-    def of_group(group: Iterable[Chunk]) -> float:
-        log_probs = ((density.log_prob(density.features(chunk)), chunk.weights) for chunk in group)
-        return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
-
-    return sum(each(of_group, points.groups(density.bytes_per_point))) / points.total
 
 
 class Shares(NamedTuple):

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.density import LOG_2PI, Form, Law, dense_forms
-from biglearn_core.numerics.lowrank import LowRankCovariances, low_rank_forms
+from biglearn_core.numerics.density import LOG_2PI, Form, Law
+from biglearn_core.numerics.forms import accurate_form, list_forms
+from biglearn_core.numerics.lowrank import LowRankCovariances
 from biglearn_core.numerics.points import Chunk, squared_norms
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
-__all__ = ["Evaluation", "component_log_prob", "evaluate", "evaluate_differentiably", "is_far"]
+__all__ = ["Evaluation", "evaluate", "evaluate_differentiably", "is_far"]
 
 # Working memory of one chunk.
 _CHUNK_BYTES = 8 * 2**20
@@ -125,28 +126,11 @@ def evaluate(
     # Unlike the mean of the means, the median is not moved by a component far out.
     centre = means.median(dim=0).values
     law = Law.of(weights, means, covariances, torch.zeros_like(centre))
-    forms = dense_forms(law, centre, X.dtype)
-    if low_rank is not None:
-        forms = [*low_rank_forms(weights, means, low_rank, centre, X.dtype), *forms]
+    forms = list_forms(law, centre, X.dtype, weights=weights, low_rank=low_rank)
     size = chunk_size or max(1, _CHUNK_BYTES // forms[0].density.bytes_per_point)
     with one_thread_an_operation():
         parts = each(lambda rows: _evaluate_rows(rows, law, centre, forms), X.split(size))
     return Evaluation.joined(parts)
-
-
-def component_log_prob(X: Tensor, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
-    """Log π_k N(x_n | μ_k, Σ_k) of every row and component, shape (K, N), in nats.
-
-    Parameters
-    ----------
-    X, weights, means, covariances : Tensor
-        As in `evaluate`.
-
-    Returns
-    -------
-    log_prob : Tensor of shape (K, N)
-    """
-    return evaluate(X, weights, means, covariances).component_log_prob()
 
 
 def is_far(log_prob: Tensor, log_constants: Tensor) -> Tensor:
@@ -199,7 +183,7 @@ def _with_far_rows(
     rows = X[far].double()
     relative = log_prob.new_zeros(log_prob.shape, dtype=torch.float64).copy_(log_prob)
     shift = relative.new_zeros(X.shape[0])
-    exact = _log_prob(dense_forms(law, law.centre, torch.float64)[-1], rows, law.centre)
+    exact = _log_prob(accurate_form(law, torch.float64), rows, law.centre)
     highest = exact.amax(dim=0)
     relative[:, far], shift[far] = exact - highest, highest
     # Squares blur the differences where the means are close together as seen from the row.

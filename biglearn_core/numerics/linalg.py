@@ -12,6 +12,7 @@ from torch import Tensor
 from biglearn_core.numerics.threads import each, one_thread_a_call
 
 __all__ = [
+    "block_of",
     "cholesky",
     "eigenpairs_above",
     "floor_eigenvalues",
@@ -22,6 +23,7 @@ __all__ = [
     "require_finite",
     "resolved_floors",
     "symmetrize",
+    "with_block",
 ]
 
 
@@ -45,6 +47,44 @@ def symmetrize(matrices: Tensor) -> Tensor:
     symmetric : Tensor of shape (..., D, D)
     """
     return (matrices + matrices.mT).mul_(0.5)
+
+
+def block_of(matrices: Tensor, index: Tensor) -> Tensor:
+    """Rows and columns of a batch of square matrices.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (K, D, D)
+    index : int64 Tensor of shape (d,)
+
+    Returns
+    -------
+    blocks : Tensor of shape (K, d, d)
+    """
+    flat = matrices.flatten(1).index_select(1, _flat_block(index, matrices.shape[-1]))
+    return flat.unflatten(1, (len(index), -1))
+
+
+def with_block(matrices: Tensor, index: Tensor, blocks: Tensor) -> Tensor:
+    """Copy a batch of square matrices with other values in some rows and columns.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (K, D, D)
+    index : int64 Tensor of shape (d,)
+    blocks : Tensor of shape (K, d, d)
+
+    Returns
+    -------
+    matrices : Tensor of shape (K, D, D)
+    """
+    positions = _flat_block(index, matrices.shape[-1])
+    return matrices.flatten(1).index_copy(1, positions, blocks.flatten(1)).view_as(matrices)
+
+
+def _flat_block(index: Tensor, D: int) -> Tensor:
+    """Positions of the block index × index in a flattened matrix."""
+    return torch.add(index, index.unsqueeze(1), alpha=D).view(-1)
 
 
 def cholesky(covariances: Tensor) -> Tensor:

@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.density import LOG_2PI, TOLERANCE, Form, Moments, exponentiate, reach
+from biglearn_core.numerics.density import (
+    LOG_2PI,
+    TOLERANCE,
+    Density,
+    Form,
+    Moments,
+    exponentiate,
+    reach,
+)
 from biglearn_core.numerics.linalg import (
     eigenpairs_above,
     require_finite,
@@ -285,7 +293,7 @@ class _Factors:
         return cls(constants, means, backgrounds, whitening)
 
 
-class LowRankForm:
+class LowRankDensity(Density):
     """Component log-densities from one product with the directions of all components.
 
     Parameters
@@ -315,76 +323,10 @@ class LowRankForm:
         self._rows = torch.cat([*factors.whitening, linear]).to(products)
         offsets = [W @ m for W, m in zip(factors.whitening, factors.means, strict=True)]
         self._offsets = torch.cat([*offsets, linear.new_zeros(len(linear))]).neg_().to(products)
-        self.means = factors.means.to(dtype)
-        self.origins = self.means + centre
+        self._means = factors.means.to(dtype)
+        self.origins = self._means + centre
+        self.n_components = len(linear)
         self.bytes_per_point = (len(self._rows) + linear.shape[1]) * products.itemsize
-
-    def features(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        """Points with their squared norms, shapes (d, n) and (n,)."""
-        Z = chunk.Z.to(self._rows.dtype)
-        return Z, squared_norms(Z)
-
-    def log_prob(self, features: tuple[Tensor, Tensor]) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k), shape (K, n).
-
-        Large terms cancel in it, so it is added up in float64, and rounded at the end.
-        """
-        Z, norms = features
-        products = self._products(Z.to(self._rows.dtype))
-        *whitened, linear = products.split([*self._ranks, len(self.means)])
-        log_prob = torch.addcmul(self._constants, self._half_precisions, norms, value=-1)
-        log_prob += linear
-        for k, y in enumerate(whitened):
-            log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
-        return log_prob.to(self.means.dtype)
-
-    def _products(self, Z: Tensor) -> Tensor:
-        """All rows times the points, shifted by the offsets.
-
-        Summed over strips of coordinates: a library may run one accumulator through all of them,
-        and shorter sums round less.
-        """
-        products = self._offsets[:, None].repeat(1, Z.shape[1])
-        strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
-        for rows, coordinates in strips:
-            products.addmm_(rows, coordinates)
-        return products
-
-
-def _reaches(
-    means: Tensor, covariances: LowRankCovariances, dtype: torch.dtype
-) -> list[tuple[float, torch.dtype]]:
-    """How far from the centre the form is accurate, in products of the points' dtype and float64.
-
-    It subtracts terms of size (‖z‖² + ‖m‖²)/b from each other and is off by that size times eps.
-    float32 data for which this exceeds a thousandth of a nat are taken through float64 products.
-    """
-    found = []
-    for products in dict.fromkeys((dtype, torch.float64)):
-        room = covariances.backgrounds.double() * (TOLERANCE[products] / torch.finfo(products).eps)
-        squared = (room - means.square().sum(dim=1)).min().item()
-        found.append((reach(squared, products), products))
-    return found
-
-
-def _pays(n_components: int, d: int, covariances: LowRankCovariances) -> bool:
-    """Whether there are fewer directions than coordinates, and enough of these."""
-    return low_rank_pays(d) and sum(covariances.ranks) < n_components * d
-
-
-class LowRankDensity:
-    """The low-rank form on the points of a fit.
-
-    Parameters
-    ----------
-    points : Points
-    form : LowRankForm
-    """
-
-    def __init__(self, points: Points, form: LowRankForm) -> None:
-        self._points = points
-        self._form = form
-        self.origins = form.origins
 
     @classmethod
     def of(
@@ -420,43 +362,88 @@ class LowRankDensity:
         for radius, products in _reaches(means, covariances, dtype):
             if points.radius <= radius:
                 factors = _Factors.of(weights, means, covariances, index)
-                return cls(points, LowRankForm(factors, products, dtype, points.centre))
+                return cls(factors, products, dtype, points.centre)
         return None
 
-    def log_prob(self, part: slice) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k) of some points, shape (K, n)."""
-        return self._form.log_prob((self._points.Z[:, part], self._points.squared_norms[part]))
+    def features(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+        """Points with their squared norms, shapes (d, n) and (n,)."""
+        Z = chunk.Z.to(self._rows.dtype)
+        return Z, squared_norms(Z)
 
-    def component_log_prob(self) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k) of all points, shape (K, N)."""
-        return torch.cat([self.log_prob(part) for part in self._parts()], dim=1)
+    def log_prob(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n).
 
-    def expectation(self) -> tuple[Moments, float]:
-        """E-step over all points.
-
-        Returns
-        -------
-        moments : Moments
-            About the means, from the pairs of point and component that matter
-            (`truncated_moments`).
-        log_likelihood : float
-            Σ_n w_n log p(y_n), in nats.
+        Large terms cancel in it, so it is added up in float64, and rounded at the end.
         """
-        Z, weights = self._points.Z, self._points.weights
-        responsibilities = Z.new_empty(len(self._form.means), Z.shape[1])
+        Z, norms = features
+        products = self._products(Z.to(self._rows.dtype))
+        *whitened, linear = products.split([*self._ranks, self.n_components])
+        log_prob = torch.addcmul(self._constants, self._half_precisions, norms, value=-1)
+        log_prob += linear
+        for k, y in enumerate(whitened):
+            log_prob[k].add_(y.square_().sum(dim=0), alpha=0.5)
+        return log_prob.to(self._means.dtype)
+
+    def moments(self, features: tuple[Tensor, Tensor], responsibilities: Tensor) -> Moments:
+        """Moments about the means, from the pairs that matter (`truncated_moments`)."""
+        Z = features[0].to(self._means.dtype)
+        return truncated_moments(Z, self._means, responsibilities)
+
+    def expectation(self, points: Points) -> tuple[Moments, float]:
+        """As every density, but for the moments, which are taken of all points at once.
+
+        A pair of point and component matters or not by its share in the mass of the component.
+        """
+        Z, norms, weights = points.Z, points.squared_norms, points.weights
+        responsibilities = Z.new_empty(self.n_components, Z.shape[1])
 
         def of_part(part: slice) -> float:
-            shares = exponentiate(self.log_prob(part), None if weights is None else weights[part])
+            log_prob = self.log_prob((Z[:, part], norms[part]))
+            shares = exponentiate(log_prob, None if weights is None else weights[part])
             torch.mul(shares.shares, shares.scale, out=responsibilities[:, part])
             return shares.log_likelihood
 
-        log_likelihood = sum(each(of_part, self._parts()))
-        return truncated_moments(Z, self._form.means, responsibilities), log_likelihood
+        log_likelihood = sum(each(of_part, _parts(points)))
+        return self.moments((Z, norms), responsibilities), log_likelihood
 
-    def _parts(self) -> Iterator[slice]:
-        N = self._points.Z.shape[1]
-        size = self._points.chunk_size or min(_CHUNK, max(_LEAST_CHUNK, -(-N // _LEAST_PARTS)))
-        return (slice(start, start + size) for start in range(0, N, size))
+    def _products(self, Z: Tensor) -> Tensor:
+        """All rows times the points, shifted by the offsets.
+
+        Summed over strips of coordinates: a library may run one accumulator through all of them,
+        and shorter sums round less.
+        """
+        products = self._offsets[:, None].repeat(1, Z.shape[1])
+        strips = zip(self._rows.chunk(_STRIPS, dim=1), Z.chunk(_STRIPS), strict=True)
+        for rows, coordinates in strips:
+            products.addmm_(rows, coordinates)
+        return products
+
+
+def _reaches(
+    means: Tensor, covariances: LowRankCovariances, dtype: torch.dtype
+) -> list[tuple[float, torch.dtype]]:
+    """How far from the centre the form is accurate, in products of the points' dtype and float64.
+
+    It subtracts terms of size (‖z‖² + ‖m‖²)/b from each other and is off by that size times eps.
+    float32 data for which this exceeds a thousandth of a nat are taken through float64 products.
+    """
+    found = []
+    for products in dict.fromkeys((dtype, torch.float64)):
+        room = covariances.backgrounds.double() * (TOLERANCE[products] / torch.finfo(products).eps)
+        squared = (room - means.square().sum(dim=1)).min().item()
+        found.append((reach(squared, products), products))
+    return found
+
+
+def _pays(n_components: int, d: int, covariances: LowRankCovariances) -> bool:
+    """Whether there are fewer directions than coordinates, and enough of these."""
+    return low_rank_pays(d) and sum(covariances.ranks) < n_components * d
+
+
+def _parts(points: Points) -> Iterator[slice]:
+    N = points.Z.shape[1]
+    size = points.chunk_size or min(_CHUNK, max(_LEAST_CHUNK, -(-N // _LEAST_PARTS)))
+    return (slice(start, start + size) for start in range(0, N, size))
 
 
 def low_rank_forms(
@@ -488,6 +475,6 @@ def low_rank_forms(
     means = means.double() - centre
     factors = _Factors.of(weights, means, covariances, None)
     return [
-        Form(radius, LowRankForm(factors, products, dtype, centre))
+        Form(radius, LowRankDensity(factors, products, dtype, centre))
         for radius, products in _reaches(means, covariances, dtype)
     ]

@@ -18,7 +18,7 @@ from torch import Tensor
 from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LOG_2PI
-from biglearn_core.numerics.evaluation import Evaluation, evaluate, is_far
+from biglearn_core.numerics.evaluation import Evaluation, is_far
 from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, symmetrize
 
 __all__ = [
@@ -323,9 +323,7 @@ def _compare(
     for p in far.any(dim=1).nonzero().squeeze(1).tolist():
         known, rows = block.observed[p] > 0, block.rows[p, far[p]]
         evidence = model.marginal(known).to(dtype=torch.float64)
-        exact = evaluate(
-            points.X[rows][:, known], evidence.weights, evidence.means, evidence.covariances
-        )
+        exact = evidence.evaluate(points.X[rows][:, known])
         relative[p][:, far[p]] = exact.relative
         if exact.shift is not None:
             shift[p, far[p]] = exact.shift

@@ -29,8 +29,6 @@ from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in, kmeans_start
 from biglearn_core.matching import Schedule, run_task
-from biglearn_core.numerics.density import mean_log_prob
-from biglearn_core.numerics.evaluation import component_log_prob
 from biglearn_core.numerics.linalg import floor_eigenvalues
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import each, one_thread_an_operation
@@ -319,7 +317,7 @@ class _Search:
             )
             covariances, _ = floor_eigenvalues(model.covariances, self._floor)
             model = GMM.unchecked(model.weights, model.means, covariances)
-            return model, mean_log_prob(self._points, model.weights, model.means, model.covariances)
+            return model, model.mean_log_prob(self._points)
 
         large = N * n_components * D >= _LARGE
         return max(each(start, seeds, large=large), key=lambda found: found[1])[0]
@@ -426,7 +424,7 @@ class _Search:
         stride = -(-X.shape[0] * model.n_components // _SCORED_PAIRS)
         if stride > 1:
             X, weights = X[::stride], weights[::stride]
-        log_prob = component_log_prob(X, model.weights, model.means, model.covariances)
+        log_prob = model.dense().evaluate(X).component_log_prob()  # as those that merge
         splits = score_splits(
             X,
             model,

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import mean_log_prob
-from biglearn_core.numerics.evaluation import component_log_prob
 from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import each
@@ -211,7 +209,7 @@ def score_merges(X: Tensor, model: GMM, log_prob: Tensor, *, sample_weight: Tens
     kept = bound.argsort()[:K]
     pairs, weights = pairs[kept], weights[kept]
     means, covariances = means[kept], covariances[kept]
-    merged = component_log_prob(X, weights, means, covariances)
+    merged = GMM.unchecked(weights, means, covariances).evaluate(X).component_log_prob()
     total = log_prob.logsumexp(dim=0)
     apart = (torch.logaddexp(log_prob[pairs[:, 0]], log_prob[pairs[:, 1]]) - total).exp_()
     change = (merged - total).exp_().sub_(apart).clamp_min_(-1 + torch.finfo(X.dtype).eps)
@@ -416,20 +414,19 @@ def _refine(
         means=splits.means.clone(),
         covariances=splits.covariances.clone(),
     )
-    one = X.new_ones(1)
     for k in components:
         members = labels == k
         if members.sum() < 4 or sample_weight[members].sum() <= 0:
             continue
         points = Points.of(X[members], sample_weight=sample_weight[members])
-        alone = mean_log_prob(points, one, model.means[k, None], model.covariances[k, None])
+        one = GMM.unchecked(X.new_ones(1), model.means[k, None], model.covariances[k, None])
         covariances, _ = floor_eigenvalues(splits.covariances[:, k], covariance_floor)
         weights = splits.weights[:, k] / splits.weights[:, k].sum()
         pair = GMM.unchecked(weights, splits.means[:, k], covariances)
         for _ in range(_LOCAL_STEPS):
             pair = em_step(points, pair, covariance_floor=covariance_floor).model
-        together = mean_log_prob(points, pair.weights, pair.means, pair.covariances)
-        splits.gains[k] = (together - alone) * points.total / sample_weight.sum()
+        gain = pair.mean_log_prob(points) - one.mean_log_prob(points)
+        splits.gains[k] = gain * points.total / sample_weight.sum()
         splits.weights[:, k] = pair.weights
         splits.means[:, k] = pair.means
         splits.covariances[:, k] = pair.covariances
