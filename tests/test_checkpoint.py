@@ -4,18 +4,17 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model, random_gmm, random_points
 
 from biglearn_core import GMM, fit_biglearn_em
 from biglearn_core.init import paper_start
 from biglearn_core.numerics import lowrank
 from biglearn_core.system.digest import differences, digest
 from biglearn_core.system.persistence import load_arrays, save_arrays
+from tests.helpers import ROOT, assert_same_model, random_gmm, random_points
 
 OPTIONS = {
     "n_iter": 8,
@@ -135,11 +134,10 @@ def test_a_function_resumes_in_another_process(tmp_path):
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        import test_checkpoint
-        test_checkpoint.begin(Path(sys.argv[1]), p_joint=lambda share: share / 2)
+        from tests.test_checkpoint import begin
+        begin(Path(sys.argv[1]), p_joint=lambda share: share / 2)
     """)
-    here = Path(__file__).resolve().parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     path = tmp_path / "state.npz"
     subprocess.run([sys.executable, "-c", program, path], env=environment, check=True)
     calls = []

@@ -5,9 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
 from hypothesis import given, settings, strategies as st
-from oracle import naive_em_step, naive_log_prob
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -17,6 +15,8 @@ from biglearn_core.init import random_points_start
 from biglearn_core.matching import Task, run_task
 from biglearn_core.numerics import forms
 from biglearn_core.numerics.points import Points
+from tests.helpers import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
+from tests.oracle import naive_em_step, naive_log_prob
 
 FLOOR = 1e-3
 

@@ -5,15 +5,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model, random_gmm, random_points
 
 from biglearn_core import GMM, fit_biglearn_em, fit_joint_em
 from biglearn_core.init import kmeans_plusplus_start
+from tests.helpers import ROOT, assert_same_model, random_gmm, random_points
 
 OPTIONS = {"covariance_floor": 1e-3, "weight_smoothing": 0.2, "seed": 7}
 
@@ -106,7 +105,7 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path):
     """kill -9 at some moment of a fit that saves after every iteration."""
     program = textwrap.dedent("""
         import sys, torch
-        from conftest import random_gmm, random_points
+        from tests.helpers import random_gmm, random_points
         from biglearn_core import fit_biglearn_em
         result = fit_biglearn_em(
             random_points(2), random_gmm(2), n_iter=80, n_local_steps=2, covariance_floor=1e-3,
@@ -115,8 +114,7 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path):
         )
         result.model.save(sys.argv[2])
     """)
-    here = Path(__file__).resolve().parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start_run(name):
         command = [

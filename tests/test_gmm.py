@@ -6,15 +6,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
 from hypothesis import given, settings, strategies as st
-from oracle import naive_log_prob
 
 from biglearn_core.em import em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start
 from biglearn_core.numerics import lowrank
 from biglearn_core.numerics.points import Points
+from tests.helpers import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
+from tests.oracle import naive_log_prob
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -5,8 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import parameters, random_gmm, random_points
-from oracle import naive_log_prob
 
 from biglearn_core.init import (
     assignment_start,
@@ -16,6 +14,8 @@ from biglearn_core.init import (
     random_points_start,
 )
 from biglearn_core.metrics import KLEvaluator, clustering_accuracy, score_labels
+from tests.helpers import parameters, random_gmm, random_points
+from tests.oracle import naive_log_prob
 
 
 def test_paper_start_is_blind_standard_normal():

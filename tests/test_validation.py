@@ -7,12 +7,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model, random_gmm, random_points
 
 from biglearn_core import GMM, fit_biglearn_em, fit_joint_em
 from biglearn_core.init import kmeans_plusplus_start
 from biglearn_core.system import devices
 from biglearn_core.validation import check_integer, check_real, check_sample_weight, check_seed
+from tests.helpers import assert_same_model, random_gmm, random_points
 
 JOINT = {"n_iter": 3, "covariance_floor": 1e-3}
 BIGLEARN = {**JOINT, "weight_smoothing": 0.1, "seed": 0}

@@ -2,7 +2,7 @@
 
 The cases are the same in every run. For more of them, and others each time,
 
-    BIGLEARN_FUZZ=20 pytest tests/test_fuzz.py
+    BIGLEARN_FUZZ=20 pytest tests/fuzz
 
 runs twenty times as many from fresh seeds; hypothesis prints how to repeat one that fails.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzz_tables import CONTAINERS, NAMED, Refusal, Table, answer, sample_weights, tables
 from hypothesis import HealthCheck, event, given, settings, strategies as st
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from biglearn_core import GMM, BigLearnEM, JointEM
+from tests.fuzz.tables import CONTAINERS, NAMED, Refusal, Table, answer, sample_weights, tables
 
 # Components on the floor, empty ones and few steps are told by a warning, rightly.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

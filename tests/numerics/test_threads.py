@@ -7,13 +7,13 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import random_points
 from threadpoolctl import threadpool_info
 
 from biglearn_core import BigLearnEM, JointEM, fit_biglearn_em
 from biglearn_core.init import paper_start
 from biglearn_core.numerics import threads as module
 from biglearn_core.numerics.threads import each, one_thread_a_call, one_thread_an_operation
+from tests.helpers import random_points
 
 
 @pytest.fixture

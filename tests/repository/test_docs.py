@@ -1,11 +1,10 @@
 """The API reference builds without warnings and shows what users are told to use."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
 
 
 def test_reference_builds_without_warnings(tmp_path):

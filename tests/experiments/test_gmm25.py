@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model
 from torch.distributions import Categorical
 
 from biglearn_core.experiments.gmm25 import run as gmm25
 from biglearn_core.experiments.gmm25.run import Config, PeersConfig, draw_data, run, run_peers
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
 from biglearn_core.metrics import KLEvaluator
+from tests.helpers import assert_same_model
 
 SMALL = Config(
     seeds=(1, 2), n_train=150, n_test=200, joint_iterations=6, biglearn_iterations=8, n_snapshots=4

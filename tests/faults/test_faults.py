@@ -23,10 +23,6 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
-from test_deep_clustering import CONFIG, same_peers, synthetic_images
-from test_fashion import CONFIG as FASHION, assert_same_run as same_fashion, store_at, synthetic
-from test_gmm25 import SMALL as GMM25, same_runs as same_gmm25
-from test_realworld import OURS, SMALL as REALWORLD, same_runs as same_realworld
 
 from biglearn_core.experiments import parallel
 from biglearn_core.experiments.gmm25 import run as gmm25
@@ -36,8 +32,17 @@ from biglearn_core.system import persistence
 from biglearn_core.system.persistence import load_arrays, save_arrays
 from BL_vs_deepClustering.comparison import run as deep_clustering
 from BL_vs_deepClustering.pixels import run as fashion
+from tests.BL_vs_deepClustering.test_comparison import CONFIG, same_peers, synthetic_images
+from tests.BL_vs_deepClustering.test_pixels import (
+    CONFIG as FASHION,
+    assert_same_run as same_fashion,
+    store_at,
+    synthetic,
+)
+from tests.experiments.test_gmm25 import SMALL as GMM25, same_runs as same_gmm25
+from tests.experiments.test_realworld import OURS, SMALL as REALWORLD, same_runs as same_realworld
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 AWKWARD = "Ordner mit Leerzeichen é"
 LIMIT = 120
 LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-cuda.lock")
@@ -201,10 +206,9 @@ def run_waiting_jobs(folder):
 
 
 def test_parallel_jobs_end_with_the_process_that_began_them(tmp_path):
-    code = f"import test_faults; test_faults.run_waiting_jobs({str(tmp_path)!r})"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    code = f"from tests.faults import test_faults; test_faults.run_waiting_jobs({str(tmp_path)!r})"
     begun = [tmp_path / "begun_0", tmp_path / "begun_1"]
-    with subprocess.Popen([sys.executable, "-c", code], env=environment(path)) as process:
+    with subprocess.Popen([sys.executable, "-c", code], env=environment(ROOT)) as process:
         wait_for(begun, process)
         process.kill()
     assert_gone(begun)
@@ -285,11 +289,10 @@ def unbroken(tmp_path_factory):
 
 def in_process(function, *arguments, **variables):
     """Call a function of this module in a fresh process; give its status and what it printed."""
-    code = f"import test_faults; test_faults.{function.__name__}(*{arguments!r})"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    code = f"from {__name__} import {function.__name__}; {function.__name__}(*{arguments!r})"
     return subprocess.run(
         [sys.executable, "-c", code],
-        env=environment(path, **variables),
+        env=environment(ROOT, **variables),
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -24,8 +23,7 @@ from biglearn_core.reproduce.claims import (
 )
 from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
 from biglearn_core.reproduce.report import main, read_sources, write_report
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
 
 
 def gmm25(biglearn, spread=0.01, final_shift=0.0):

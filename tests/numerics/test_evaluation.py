@@ -6,7 +6,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from conftest import random_gmm, random_points
 
 from biglearn_core import GMM, BigLearnEM, JointEM
 from biglearn_core.em import em_step
@@ -14,6 +13,7 @@ from biglearn_core.init import assignment_start
 from biglearn_core.numerics import lowrank
 from biglearn_core.numerics.linalg import haar_orthogonal
 from biglearn_core.numerics.points import Points
+from tests.helpers import random_gmm, random_points
 
 QUERIES = ["component_log_prob", "log_prob", "responsibilities", "predict"]
 FAR = {

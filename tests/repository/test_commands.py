@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
+
 MODULES = (
     *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
     "datasets.__main__",

@@ -5,8 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import parameters
-from oracle import naive_log_prob
 
 from biglearn_core.em import em_step
 from biglearn_core.init import assignment_start, kmeans_plusplus_start
@@ -15,6 +13,8 @@ from biglearn_core.numerics.forms import choose_density
 from biglearn_core.numerics.linalg import largest_eigenvalue_bound
 from biglearn_core.numerics.lowrank import LowRankDensity
 from biglearn_core.numerics.points import Chunk, Points
+from tests.helpers import parameters
+from tests.oracle import naive_log_prob
 
 
 @pytest.mark.parametrize("D", [1, 2, 16, 60])

@@ -35,8 +35,8 @@ from biglearn_core.datasets.downloads import DownloadError, download
 from biglearn_core.datasets.protocols import min_max_scale, stratified_split
 from biglearn_core.datasets.readers.table import read_csv, read_libsvm, read_mat
 from biglearn_core.datasets.registry import Source
+from tests.helpers import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = {  # rows, features, classes, training rows
     "glass": (214, 9, {1, 2, 3, 5, 6, 7}, None),
     "letter": (20000, 16, set(range(1, 27)), 15000),
@@ -61,7 +61,7 @@ def _global_random_state_untouched():
 @functools.cache
 def rows_by_hand(name):
     """Parse a committed file without the code under test."""
-    with open(REPOSITORY / "dataset" / f"{name}.csv", newline="") as stream:
+    with open(ROOT / "dataset" / f"{name}.csv", newline="") as stream:
         _, *rows = csv.reader(stream)
     table = np.array([[float(cell) for cell in row] for row in rows])
     table.flags.writeable = False  # tests share it
@@ -89,11 +89,11 @@ def small_table(n=40, d=4, n_classes=3, seed=0):
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_file_is_the_documented_one(name):
     n_rows, n_features, classes, n_train = COMMITTED[name]
-    record = json.loads((REPOSITORY / "dataset/checksums.json").read_text())[name]
-    content = (REPOSITORY / "dataset" / record["file"]).read_bytes()
+    record = json.loads((ROOT / "dataset/checksums.json").read_text())[name]
+    content = (ROOT / "dataset" / record["file"]).read_bytes()
     X, y = rows_by_hand(name)
     assert hashlib.sha256(content).hexdigest() == record["sha256"]
-    assert record["sha256"] in (REPOSITORY / "dataset/README.md").read_text()
+    assert record["sha256"] in (ROOT / "dataset/README.md").read_text()
     assert b"\r" not in content
     assert X.shape == (n_rows, n_features) == (record["n_rows"], record["n_features"])
     assert set(y) == classes
@@ -301,7 +301,7 @@ def test_absent_set_names_the_command_and_the_address(empty_repository, tmp_path
 
 def test_changed_committed_file_is_refused(tmp_path):
     for name in ("glass.csv", "checksums.json"):
-        shutil.copy(REPOSITORY / "dataset" / name, tmp_path)
+        shutil.copy(ROOT / "dataset" / name, tmp_path)
     assert load_dataset("glass", root=tmp_path).X_train.shape == (171, 9)
     path = tmp_path / "glass.csv"
     path.write_bytes(path.read_bytes().replace(b"1.52101", b"1.52102", 1))
@@ -314,7 +314,7 @@ def test_changed_committed_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("record", ["", "[", "[]", "{}", '{"glass": 1}', '{"glass": {}}', "\\xff"])
 def test_damaged_records_are_refused_by_name(tiny_set, tmp_path, record):
-    shutil.copy(REPOSITORY / "dataset/glass.csv", tmp_path)
+    shutil.copy(ROOT / "dataset/glass.csv", tmp_path)
     (tmp_path / "checksums.json").write_bytes(record.encode().replace(b"\\xff", b"\xff"))
     with pytest.raises(ValueError, match=r"checksums\.json does not describe glass: .*restore it"):
         load_dataset("glass", root=tmp_path)
@@ -701,7 +701,7 @@ def test_killed_download_leaves_no_file_under_the_name(tmp_path, server):
     )
     client = subprocess.Popen(
         [sys.executable, "-c", code, f"{address}/f", str(tmp_path / "f")],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
     try:

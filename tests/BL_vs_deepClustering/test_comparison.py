@@ -31,8 +31,8 @@ from BL_vs_deepClustering.peers.features import (
 from BL_vs_deepClustering.peers.shallow import KMeansConfig, cluster_kmeans, principal_components
 from BL_vs_deepClustering.pixels import run as fashion
 from BL_vs_deepClustering.pixels.run import Images
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 K, D = 3, 20
 TINY = PretrainConfig(
     hidden=(16, 12), n_code=4, n_epochs=20, batch_size=32, optimizer="adam", learning_rate=1e-2
@@ -602,8 +602,8 @@ def test_an_autoencoder_that_two_methods_need_is_trained_once(tmp_path):
     """The second of two processes waits for the first."""
     code = f"""
 import sys, time
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-import test_deep_clustering as tests
+sys.path.insert(0, {str(ROOT)!r})
+from tests.BL_vs_deepClustering import test_comparison as tests
 from pathlib import Path
 deep, method, folder = tests.deep, sys.argv[1], Path({str(tmp_path)!r})
 deep.load_images = lambda n, *, device: tests.synthetic(n, 784)

@@ -22,8 +22,8 @@ from biglearn_core.reproduce.run import profile_parameters
 from biglearn_core.reproduce.time_left import format_seconds, seconds_left, ticking, typical_seconds
 from biglearn_core.system import run_lock as lock_module
 from biglearn_core.system.run_lock import LockedError, run_lock
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 RECORDS = sorted((ROOT / "results" / "record").glob("*.json"))
 
 

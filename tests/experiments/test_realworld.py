@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import assert_same_model
-from oracle import naive_log_prob
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -37,6 +35,8 @@ from biglearn_core.experiments.realworld.run import (
     run_sets,
     settings,
 )
+from tests.helpers import assert_same_model
+from tests.oracle import naive_log_prob
 
 SMALL = Config(
     dataset="glass",

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +23,8 @@ from biglearn_core.numerics import lowrank
 from biglearn_core.system import devices, persistence
 from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables as summary
 from BL_vs_deepClustering.pixels.run import Config, Images, Trace, most_likely, run_seed
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Config(n_images=90, n_components=3, n_iterations=4, n_local_steps=2)
 
 
@@ -219,13 +218,13 @@ PROCESS = """
 import sys
 import torch
 torch.set_num_threads(1)
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path.insert(0, {root!r})
 from biglearn_core.numerics import lowrank
 from biglearn_core.system import persistence
 lowrank._LEAST_DIMENSION = 8
 import os, signal
 from dataclasses import replace
-import test_fashion as t
+from tests.BL_vs_deepClustering import test_pixels as t
 
 class Slow:
     calls = 0
@@ -244,9 +243,7 @@ t.run_seed(config, 1, t.synthetic(), store=t.store_at({folder!r}, config), repor
 
 
 def start_process(folder, die_in_save=0):
-    code = PROCESS.format(
-        root=str(ROOT), tests=str(ROOT / "tests"), folder=str(folder), die_in_save=die_in_save
-    )
+    code = PROCESS.format(root=str(ROOT), folder=str(folder), die_in_save=die_in_save)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 

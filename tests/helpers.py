@@ -1,0 +1,38 @@
+"""What tests share: the repository, mixtures and points drawn at random, comparisons."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from biglearn_core.gmm import GMM
+
+ROOT = Path(__file__).resolve().parents[1]
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
+
+
+def random_gmm(seed, *, K=4, D=3, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.full(K, 3.0))
+    means = 2 * rng.standard_normal((K, D))
+    roots = rng.standard_normal((K, D, D)) + np.eye(D)
+    covariances = roots @ roots.transpose(0, 2, 1) / D + 0.1 * np.eye(D)
+    covariances = (covariances + covariances.transpose(0, 2, 1)) / 2
+    arrays = (weights / weights.sum(), means, covariances)
+    return GMM(*(torch.tensor(array, dtype=dtype) for array in arrays))
+
+
+def random_points(seed, *, N=200, D=3, dtype=torch.float64):
+    rng = np.random.default_rng(1000 + seed)
+    centres = 3 * rng.standard_normal((5, D))
+    X = centres[rng.integers(5, size=N)] + rng.standard_normal((N, D))
+    return torch.tensor(X, dtype=dtype)
+
+
+def parameters(model):
+    return [p.double().numpy() for p in (model.weights, model.means, model.covariances)]
+
+
+def assert_same_model(a, b, *, rtol=1e-9, atol=1e-9):
+    for left, right in zip(parameters(a), parameters(b), strict=True):
+        np.testing.assert_allclose(left, right, rtol=rtol, atol=atol)
