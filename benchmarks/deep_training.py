@@ -7,6 +7,7 @@ every setting is timed in turns from there. Writes benchmarks/results/deep_train
 """
 
 import copy
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import single_thread
 from biglearn_core.experiments.store import write_record
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig
 from BL_vs_deepClustering.peers.training import MiniBatches, count_parameters, matmul_precision
 from BL_vs_deepClustering.pixels.run import load_images

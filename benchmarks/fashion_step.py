@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ from biglearn_core.init import kmeans_start
 from biglearn_core.numerics.linalg import floor_eigenvalues, haar_orthogonal
 from biglearn_core.numerics.points import Points
 from biglearn_core.system.persistence import write_atomically
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from BL_vs_deepClustering.pixels.run import load_images
 
 EPS = 0.05

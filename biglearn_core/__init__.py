@@ -5,6 +5,8 @@ from biglearn_core.estimators import BigLearnEM, JointEM
 from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 
+__version__ = "0.2.0"
+
 __all__ = [
     "GMM",
     "BigLearnEM",

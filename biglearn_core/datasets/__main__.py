@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m biglearn_core.datasets", description="Download real-world data sets."
     )
     parser.add_argument("names", nargs="*", help="names of sets, or all")
-    parser.add_argument("--root", help="folder to use instead of dataset/ (or BIGLEARN_DATA)")
+    parser.add_argument("--root", help="folder to use instead of BIGLEARN_DATA")
     options = parser.parse_args(arguments)
     if not options.names:
         for source in REGISTRY.values():

@@ -73,9 +73,10 @@ def load_fashion_mnist(
     ----------
     root : path, optional
         Folder that holds FashionMNIST/raw, as in torchvision; the environment variable
-        BIGLEARN_DATA where None, else BL_vs_deepClustering/dataset. The four files are known by
-        their content: named train-images-idx3-ubyte or train-images.idx3-ubyte, with .gz or
-        without, each may be compressed or not. They are written decompressed.
+        BIGLEARN_DATA where None, else BL_vs_deepClustering/dataset, or the user's cache folder
+        where there is no checkout. The four files are known by their content: named
+        train-images-idx3-ubyte or train-images.idx3-ubyte, with .gz or without, each may be
+        compressed or not. They are written decompressed.
     download : bool
         False raises an error instead of fetching what is absent.
 

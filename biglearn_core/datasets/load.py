@@ -1,7 +1,8 @@
 """Real-world sets for clustering: found, verified, split and scaled by a named protocol.
 
-Five sets are committed under dataset/; the others are read from LIBSVM text files that the user
-drops into dataset/<name>/, or that `python -m biglearn_core.datasets` downloads.
+Five sets lie in dataset/, and in the wheel. The others are read from LIBSVM text files that
+`python -m biglearn_core.datasets` downloads, or that the user drops into dataset/<name>/; in the
+place of dataset/ an installed wheel has a cache folder of the user's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from biglearn_core.datasets.registry import (
     canonical_name,
     find_source,
 )
-from biglearn_core.system.paths import DATASETS
+from biglearn_core.system.paths import DATASETS, DOWNLOADS
 
 __all__ = ["Dataset", "dataset_names", "download_dataset", "is_available", "load_dataset"]
 
@@ -106,8 +107,9 @@ def load_dataset(
     seed : int
         Seed of the 80/20 split. A class with one member goes to the training part.
     root : path, optional
-        Folder searched before dataset/; the environment variable BIGLEARN_DATA where None.
-        Files lie in it directly or in a folder named after the set.
+        Folder searched before dataset/ (of a checkout) or the user's cache folder (of an installed
+        wheel); the environment variable BIGLEARN_DATA where None. Files lie in it directly or in a
+        folder named after the set.
     max_bytes : int
         Bound on the size of a file of one's own, decompressed, and of its dense matrix (8 bytes a
         value): 4 GiB. A registered set has bounds of its own.
@@ -244,9 +246,9 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:
-    """Return the folders to search, in order: the one asked for, then the repository's own."""
-    first = (data_root() or DATASETS) if root is None else Path(root).expanduser()
-    return [first] if first.resolve() == DATASETS else [first, DATASETS]
+    """Return the folders to search, in order: the one asked for, downloads, the five sets."""
+    first = (data_root() or DOWNLOADS) if root is None else Path(root).expanduser()
+    return list(dict.fromkeys(folder.resolve() for folder in (first, DOWNLOADS, DATASETS)))
 
 
 def _looks_like_path(name: str) -> bool:
@@ -269,7 +271,7 @@ def _registered_table(source: Source, root: str | os.PathLike | None) -> _Table:
     searched = ", ".join(f"{r}{'' if r.is_dir() else ' (no such folder)'}" for r in roots)
     raise FileNotFoundError(
         f"{source.name} ({source.size}) is not here; searched {searched}. Run\n"
-        f'    make data SETS="{source.name}"\n'
+        f"    python -m biglearn_core.datasets {source.name}\n"
         f"or put {' and '.join(Path(file).name for file, _ in source.files)} from\n"
         + "".join(f"    {LIBSVM_PAGE}/{file}\n" for file, _ in source.files)
         + f"into {roots[0] / source.name}"
@@ -293,13 +295,13 @@ def _read_committed(source: Source, path: Path) -> _Table:
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
             f"{checksums} does not describe {source.name}: {error!r}; restore it with "
-            f"`git checkout -- {checksums}`"
+            f"`git checkout -- {checksums}`, or install biglearn-em anew"
         ) from error
     found = hash_file(path)
     if found != expected:
         raise ValueError(
             f"{path} was changed or cut: its sha256 is {found}, expected {expected}; "
-            f"restore it with `git checkout -- {path}`, or rebuild it with dataset/build.py"
+            f"restore it with `git checkout -- {path}`, or install biglearn-em anew"
         )
     X, y = read_csv(path)
     return _Table(source.name, X, y, n_train, origin, "uci")
@@ -355,7 +357,7 @@ def _require_size(
         raise ValueError(
             f"{path} holds {X.shape[0]} rows, {X.shape[1]} features, {n_classes} classes; expected "
             f"{n_rows}, {source.n_features}, {source.n_classes}: it is cut or not {source.name}; "
-            f'delete it and run `make data SETS="{source.name}"`'
+            f"delete it and run `python -m biglearn_core.datasets {source.name}`"
         )
 
 

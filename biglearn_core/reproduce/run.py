@@ -53,6 +53,11 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
         When a file cannot be read.
     """
     paths = {path.stem: path for path in (folder / "params").glob("*.yaml")}
+    if not paths:
+        raise FileNotFoundError(
+            f"{(folder / 'params').resolve()} has no profiles: notebooks are run in a checkout of "
+            "the repository, which the wheel does not hold"
+        )
     if profile not in paths:
         raise ValueError(f"there is no profile {profile!r}; known are {sorted(paths)}")
     path = paths[profile]

