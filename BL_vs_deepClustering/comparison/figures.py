@@ -8,14 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
+from biglearn_core.experiments.published import (
+    FASHION_PEERS,
+    LABELS,
+    QUOTED,
+    SCORES,
+)
+from biglearn_core.experiments.statistics import Sample
 from biglearn_core.experiments.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
 from BL_vs_deepClustering.comparison.run import PeerRun
-from BL_vs_deepClustering.comparison.tables import (
-    Entry,
-    entries,
-    pretrainings,
-)
+from BL_vs_deepClustering.comparison.tables import Entry, entries, pretrainings
 from BL_vs_deepClustering.pixels.run import SeedRun
 
 __all__ = ["plot_comparison", "plot_training"]
@@ -41,14 +43,16 @@ def plot_comparison(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> 
     collected = entries(runs, pixels)
     height = 1.1 + 0.32 * len(collected)
     figure, axes = new_figure(1, len(SCORES), width=3.3, height=height, sharey=True)
-    for position, (axis, (score, label)) in enumerate(zip(axes[0], SCORES.items(), strict=True)):
+    for axis, label in zip(axes[0], SCORES.values(), strict=True):
         tidy(axis).set_xlabel(label)
-        for row, entry in enumerate(collected):
+    for row, entry in enumerate(collected):
+        quoted = FASHION_PEERS.get(QUOTED.get(entry.method), (None,) * len(SCORES))
+        for axis, score, value in zip(axes[0], SCORES, quoted, strict=True):
             _draw_entry(axis, row, entry, score)
-            quoted = FASHION_PEERS.get(QUOTED.get(entry.method), (None,) * len(SCORES))[position]
-            if quoted is not None:
-                axis.plot(quoted, row, "x", color=COLOURS[6], markersize=7)
-    axes[0, 0].set_yticks(range(len(collected)), [LABELS[entry.method] for entry in collected])
+            if value is not None:
+                axis.plot(value, row, "x", color=COLOURS[6], markersize=7)
+    names = [LABELS[entry.method] for entry in collected]
+    axes[0, 0].set_yticks(range(len(collected)), names)
     axes[0, 0].invert_yaxis()
     axis = axes[0, 0]
     axis.plot([], [], "o", color=GREY, label="final model, mean ± deviation (fair)")
@@ -107,9 +111,8 @@ def plot_training(runs: Sequence[PeerRun]) -> Figure:
 
 def _draw_entry(axis: Axes, row: int, entry: Entry, score: str) -> None:
     colour = METHOD_COLOURS["BigLearn-EM"] if entry.is_ours else COLOURS[1]
-    values = entry.final[score]
-    spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    axis.errorbar(values.mean(), row, xerr=spread or None, fmt="o", color=colour, capsize=3)
+    final = Sample.of(entry.final[score])
+    axis.errorbar(final.mean, row, xerr=final.std or None, fmt="o", color=colour, capsize=3)
     ring = {"markersize": 9, "markerfacecolor": "none", "color": colour}
     axis.plot(entry.best[score].mean(), row, "o", **ring)
 

@@ -1,27 +1,26 @@
-"""What the deep clustering runs say: a table, lines and a record, beside BigLearn-EM on pixels."""
+"""What the deep clustering runs say: a table, checks and a record, with BigLearn-EM on pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
+from biglearn_core.experiments.published import (
+    FASHION_PEERS,
+    LABELS,
+    QUOTED,
+    SCORES,
+)
+from biglearn_core.experiments.record import rows
+from biglearn_core.experiments.statistics import Sample
 from BL_vs_deepClustering.comparison.run import METHODS, Config, PeerRun
 from BL_vs_deepClustering.pixels.run import SeedRun
 
-__all__ = [
-    "Entry",
-    "entries",
-    "pretrainings",
-    "record",
-    "score_table",
-    "standing",
-    "verdicts",
-]
+__all__ = ["Entry", "checks", "entries", "pretrainings", "record", "score_table"]
 
 _FINAL = "final model (fair)"
 _BEST = "best on the way, chosen with labels"
@@ -35,7 +34,7 @@ class Entry:
     Parameters
     ----------
     method : str
-        Key of `LABELS`.
+        Key of `published.LABELS`.
     seeds : tuple of int
     final, best : dict of str to ndarray of shape (n_seeds,)
         By score: of the final models, and of the best on the way, chosen with labels.
@@ -119,51 +118,26 @@ def score_table(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> pd.D
         clock; parameters needed to assign an image; quoted figures with their source. Quoted
         methods that were not run have rows with these alone.
     """
-    rows = {}
+    table = {}
     for entry in entries(runs, pixels):
-        row: dict[tuple[str, str], str] = {("", "seeds"): str(len(entry.seeds))}
+        cells: dict[tuple[str, str], str] = {("", "seeds"): str(len(entry.seeds))}
         for protocol, values in ((_FINAL, entry.final), (_BEST, entry.best)):
-            row |= {(protocol, label): _mean_std(values[s]) for s, label in SCORES.items()}
-        row["cost", "seconds"] = _mean_std(entry.seconds, digits=0)
-        row["cost", "parameters"] = f"{entry.n_parameters:,}"
-        rows[LABELS[entry.method]] = row | _quoted(QUOTED.get(entry.method))
-    rows |= {
+            cells |= {
+                (protocol, label): Sample.of(values[score]).with_std()
+                for score, label in SCORES.items()
+            }
+        cells["cost", "seconds"] = Sample.of(entry.seconds).with_std(0)
+        cells["cost", "parameters"] = f"{entry.n_parameters:,}"
+        table[LABELS[entry.method]] = cells | _quoted(QUOTED.get(entry.method))
+    table |= {
         source.partition(" (")[0]: _quoted(source)
         for source in FASHION_PEERS
         if source not in QUOTED.values()
     }
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("method")
-    return table
+    return pd.DataFrame.from_dict(table, orient="index").fillna("").rename_axis("method")
 
 
-def standing(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> str:
-    """Say how BigLearn-EM's best variant stands to the best peer, by the mean final ACC.
-
-    Parameters
-    ----------
-    runs : sequence of PeerRun
-    pixels : sequence of SeedRun
-
-    Returns
-    -------
-    line : str
-    """
-    collected = entries(runs, pixels)
-    ours = [entry for entry in collected if entry.is_ours]
-    peers = [entry for entry in collected if not entry.is_ours]
-    if not ours or not peers:
-        return "no comparison: it needs a variant of BigLearn-EM and a peer"
-    best, peer = (max(group, key=lambda e: e.final["acc"].mean()) for group in (ours, peers))
-    (mine, n), (theirs, m) = ((e.final["acc"].mean(), len(e.seeds)) for e in (best, peer))
-    side = "above" if mine > theirs else "not above"
-    return (
-        f"{LABELS[best.method]} (ACC {mine:.3f}, {n} seed{'s' * (n > 1)}) stands {side} the best "
-        f"peer, {LABELS[peer.method]} ({theirs:.3f}, {m} seed{'s' * (m > 1)}): "
-        f"{mine - theirs:+.3f}"
-    )
-
-
-def verdicts(runs: Sequence[PeerRun]) -> list[str]:
+def checks(runs: Sequence[PeerRun]) -> list[str]:
     """State what holds, in lines that are the same on every machine.
 
     Parameters
@@ -205,7 +179,7 @@ def pretrainings(runs: Sequence[PeerRun]) -> dict[tuple[str, int], PeerRun]:
 def record(
     runs: Sequence[PeerRun], config: Config, pixels: Sequence[SeedRun] = ()
 ) -> dict[str, Any]:
-    """Collect what the report needs.
+    """Condense the runs to what is worth keeping in the repository.
 
     Parameters
     ----------
@@ -217,48 +191,42 @@ def record(
     Returns
     -------
     record : dict
-        JSON-able: settings; by method the mean and the standard deviation of every score over its
-        seeds, and its runs; the errors of every pretraining by epoch.
+        JSON-able, as `experiments.record` states, with the errors of every pretraining by epoch in
+        `curves`. Seconds include the pretraining that a method needs.
     """
-    pretrained: dict[str, list[dict[str, Any]]] = {}
-    for (widths, seed), run in pretrainings(runs).items():
-        errors = run.curves["reconstruction"]
-        pretrained.setdefault(widths, []).append({
-            "seed": seed,
-            "final_error": float(errors[-1]),
-            "errors_by_epoch": errors.tolist(),
-            "seconds": run.pretrain_seconds,
-        })  # fmt: skip
+    collected = entries(runs, pixels)
+    scores, costs, curves = [], [], []
+    for entry in collected:
+        n, parts = len(entry.seeds), (("fair", entry.final), ("paper", entry.best))
+        columns = {(p, score, ""): part[score] for p, part in parts for score in SCORES}
+        columns["both", "n_parameters", ""] = [entry.n_parameters] * n
+        scores += rows("Fashion-MNIST", entry.method, entry.seeds, columns)
+        columns = {("both", "seconds_with_pretraining", "s"): entry.seconds}
+        if mine := [run for run in runs if run.method == entry.method]:
+            columns |= {
+                ("both", name, unit): [getattr(run, name) for run in mine]
+                for name, unit in (
+                    ("seconds", "s"), ("n_steps", ""), ("converged", ""), ("n_threads", "")
+                )
+            }  # fmt: skip
+        costs += rows("Fashion-MNIST", entry.method, entry.seeds, columns)
+    pretrained = pretrainings(runs)
+    for widths in dict.fromkeys(widths for widths, _ in pretrained):
+        by_seed = {seed: run for (whose, seed), run in pretrained.items() if whose == widths}
+        errors = [run.curves["reconstruction"].tolist() for run in by_seed.values()]
+        where = ("Fashion-MNIST", f"pretraining, {widths}", list(by_seed))
+        scores += rows(*where, {("both", "final_error", ""): [curve[-1] for curve in errors]})
+        seconds = [run.pretrain_seconds for run in by_seed.values()]
+        costs += rows(*where, {("both", "seconds", "s"): seconds})
+        keys = dict(zip(("dataset", "method", "seeds"), where, strict=True))
+        curves.append({**keys, "metric": "errors_by_epoch", "values": errors})
     return {
+        "experiment": "deep_clustering",
         "settings": asdict(config),
-        "methods": {
-            entry.method: {
-                "final": {name: _moments(values) for name, values in entry.final.items()},
-                "best_chosen_with_labels": {
-                    name: _moments(values) for name, values in entry.best.items()
-                },
-                "seconds_with_pretraining": _moments(entry.seconds),
-                "n_parameters": entry.n_parameters,
-                "n_seeds": len(entry.seeds),
-                "seeds": list(entry.seeds),
-                "device": entry.device,
-                "runs": [_run(run) for run in runs if run.method == entry.method],
-            }
-            for entry in entries(runs, pixels)
-        },
-        "pretraining": pretrained,
-        "standing": standing(runs, pixels),
-    }
-
-
-def _run(run: PeerRun) -> dict[str, Any]:
-    return {
-        "seed": run.seed,
-        "final": asdict(run.final),
-        "seconds": run.seconds,
-        "n_steps": run.n_steps,
-        "converged": run.converged,
-        "n_threads": run.n_threads,
+        "device": collected[0].device,
+        "scores": scores,
+        "costs": costs,
+        "curves": curves,
     }
 
 
@@ -272,13 +240,3 @@ def _quoted(source: str | None) -> dict[tuple[str, str], str]:
     values = zip(SCORES.values(), FASHION_PEERS[source], strict=True)
     row = {(_OTHERS, label): f"{value:.3f}" for label, value in values if value is not None}
     return row | {(_OTHERS, "source"): source.partition(" (")[2].removesuffix(")")}
-
-
-def _moments(values: np.ndarray) -> Mapping[str, float | None]:
-    spread = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "std": spread}
-
-
-def _mean_std(values: np.ndarray, *, digits: int = 3) -> str:
-    mean = f"{values.mean():.{digits}f}"
-    return f"{mean} ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else mean

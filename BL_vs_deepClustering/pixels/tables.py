@@ -1,16 +1,17 @@
-"""What the Fashion-MNIST runs say: tables and verdicts, from saved results."""
+"""What the Fashion-MNIST runs say: tables, checks and a record, from saved results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from biglearn_core.experiments.published import SCORES
+from biglearn_core.experiments.record import rows
 from BL_vs_deepClustering.pixels.run import SeedRun, most_likely
 
-__all__ = ["cost_table", "record", "score_table", "verdicts"]
+__all__ = ["checks", "cost_table", "record", "score_table"]
 
 _FAIR = "final model (fair)"
 _PAPER = "best over iterations, chosen with labels (paper)"
@@ -29,7 +30,7 @@ def score_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
         A row per seed, the log-likelihood in nats; the chosen one has the highest.
     """
     chosen = most_likely(runs).seed
-    rows = {
+    table = {
         run.seed: {
             (_FAIR, "ACC"): run.final.acc,
             (_FAIR, "NMI"): run.final.nmi,
@@ -41,7 +42,7 @@ def score_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
         }
         for run in runs
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("seed")
 
 
 def cost_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
@@ -57,20 +58,20 @@ def cost_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
         A row per seed: device, minutes in all, seconds an iteration (the median) and for its
         scores, and peak memory of the process in gigabytes.
     """
-    rows = {
+    table = {
         run.seed: {
             "device": run.device,
-            "minutes": (run.trace.fit_seconds.sum() + run.trace.score_seconds.sum()) / 60,
+            "minutes": _minutes(run),
             "seconds an iteration": float(pd.Series(run.trace.fit_seconds).median()),
             "seconds for scores": float(pd.Series(run.trace.score_seconds).median()),
             "peak memory, GB": run.peak_bytes / 1e9,
         }
         for run in runs
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("seed")
 
 
-def verdicts(runs: Sequence[SeedRun]) -> list[str]:
+def checks(runs: Sequence[SeedRun]) -> list[str]:
     """State what holds, in lines that do not depend on rounding.
 
     Parameters
@@ -82,7 +83,7 @@ def verdicts(runs: Sequence[SeedRun]) -> list[str]:
     lines : list of str
     """
     n = len(runs)
-    gained = sum(run.trace.log_likelihood[-1] > run.trace.log_likelihood[0] for run in runs)
+    gained = sum(_rose(run) for run in runs)
     small = sum(run.peak_bytes <= 2e9 for run in runs)
     low_rank = sum(run.model.low_rank is not None for run in runs)
     return [
@@ -93,7 +94,7 @@ def verdicts(runs: Sequence[SeedRun]) -> list[str]:
 
 
 def record(runs: Sequence[SeedRun], kmeans_runs: Sequence[SeedRun] = ()) -> dict[str, Any]:
-    """Collect what the report needs.
+    """Condense the runs to what is worth keeping in the repository.
 
     Parameters
     ----------
@@ -104,24 +105,40 @@ def record(runs: Sequence[SeedRun], kmeans_runs: Sequence[SeedRun] = ()) -> dict
     Returns
     -------
     record : dict
+        JSON-able, as `experiments.record` states.
     """
+    scores, costs = [], []
+    for method, group in (("BigLearn-EM", runs), ("BigLearn-EM, k-means start", kmeans_runs)):
+        if not group:
+            continue
+        columns = {
+            (protocol, score, ""): [getattr(getattr(run, part), score) for run in group]
+            for protocol, part in (("fair", "final"), ("paper", "best"))
+            for score in SCORES
+        }
+        columns["fair", "log_likelihood", "nats"] = [run.log_likelihood for run in group]
+        if group is runs:
+            columns["both", "likelihood_rose", ""] = [_rose(run) for run in group]
+            columns["both", "low_rank", ""] = [run.model.low_rank is not None for run in group]
+        seeds = [run.seed for run in group]
+        scores += rows("Fashion-MNIST", method, seeds, columns)
+        columns = {
+            ("both", "minutes", "min"): [_minutes(run) for run in group],
+            ("both", "peak_bytes", "bytes"): [run.peak_bytes for run in group],
+        }
+        costs += rows("Fashion-MNIST", method, seeds, columns)
     return {
-        "runs": [_condense(run) for run in runs],
-        "kmeans_start": [_condense(run) for run in kmeans_runs],
-        "chosen_by_log_likelihood": most_likely(runs).seed,
-        "verdicts": verdicts(runs),
+        "experiment": "fashion",
+        "settings": {"n_images": len(runs[0].clusters), "n_iterations": len(runs[0].trace)},
+        "device": runs[0].device,
+        "scores": scores,
+        "costs": costs,
     }
 
 
-def _condense(run: SeedRun) -> dict[str, Any]:
-    return {
-        "seed": run.seed,
-        "final": asdict(run.final),
-        "best_chosen_with_labels": asdict(run.best),
-        "log_likelihood": run.log_likelihood,
-        "minutes": float(run.trace.fit_seconds.sum() + run.trace.score_seconds.sum()) / 60,
-        "peak_bytes": run.peak_bytes,
-        "device": run.device,
-        "n_images": len(run.clusters),
-        "n_iterations": len(run.trace),
-    }
+def _rose(run: SeedRun) -> bool:
+    return bool(run.trace.log_likelihood[-1] > run.trace.log_likelihood[0])
+
+
+def _minutes(run: SeedRun) -> float:
+    return float(run.trace.fit_seconds.sum() + run.trace.score_seconds.sum()) / 60

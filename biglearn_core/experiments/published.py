@@ -26,6 +26,7 @@ GMM25_MIN_KL = MappingProxyType(
     {
         "Joint-EM": MappingProxyType(
             {
+                "count": 10,
                 "mean": 0.263266,
                 "std": 0.034652,
                 "min": 0.19538,
@@ -37,6 +38,7 @@ GMM25_MIN_KL = MappingProxyType(
         ),
         "BigLearn-EM": MappingProxyType(
             {
+                "count": 10,
                 "mean": 0.030138,
                 "std": 0.006392,
                 "min": 0.02295,

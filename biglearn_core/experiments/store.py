@@ -239,11 +239,12 @@ def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     ----------
     path : path-like
     record : mapping
-        JSON-able.
+        JSON-able; every entry of a list at its top stands on a line of its own.
     """
+    document = {**record, "versions": versions()}
+    lines = ",\n".join(f" {json.dumps(k)}: {_lines(v)}" for k, v in document.items())
     with write_atomically(path) as file:
-        document = {**record, "versions": versions()}
-        file.write(json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
+        file.write(f"{{\n{lines}\n}}\n".encode())
 
 
 def versions() -> dict[str, str]:
@@ -257,6 +258,12 @@ def versions() -> dict[str, str]:
 
     packages = ("torch", "numpy", "scipy", "scikit-learn")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _lines(value: Any) -> str:
+    if not (isinstance(value, list) and value):
+        return json.dumps(value)
+    return "[\n" + ",\n".join(f"  {json.dumps(entry)}" for entry in value) + "\n ]"
 
 
 def _in_words(value: Any) -> str:

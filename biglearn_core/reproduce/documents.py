@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,11 @@ __all__ = [
     "count",
     "each",
     "entries",
-    "flag",
     "items",
     "number",
     "or_null",
     "plain",
-    "read_json",
-    "read_yaml",
+    "read_document",
     "text",
 ]
 
@@ -57,36 +54,13 @@ class MisshapenError(ValueError):
         return f"{where}{self.needed} is needed, found {reprlib.repr(self.found)}"
 
 
-def read_json(path: Path, shape: Shape, *, remedy: str) -> Any:
-    """Read a JSON file, in which no key may stand twice.
+def read_document(path: Path, shape: Shape, *, remedy: str) -> Any:
+    """Read a JSON or YAML file, in which no key may stand twice.
 
     Parameters
     ----------
     path : Path
-    shape : Shape
-    remedy : str
-        What to do where the file is of no use.
-
-    Returns
-    -------
-    document : object
-
-    Raises
-    ------
-    ValueError
-        When it is no JSON or misshapen; names the file, what was found and the remedy.
-    OSError
-        When it cannot be read.
-    """
-    return _read(path, partial(json.loads, object_pairs_hook=_object), shape, remedy)
-
-
-def read_yaml(path: Path, shape: Shape, *, remedy: str) -> Any:
-    """Read a YAML file, in which no key may stand twice.
-
-    Parameters
-    ----------
-    path : Path
+        JSON where the name ends in .json, else YAML.
     shape : Shape
     remedy : str
         What to do where the file is of no use.
@@ -99,11 +73,21 @@ def read_yaml(path: Path, shape: Shape, *, remedy: str) -> Any:
     Raises
     ------
     ValueError
-        When it is no YAML or misshapen; names the file, what was found and the remedy.
+        When it is damaged or misshapen; names the file, what was found and the remedy.
     OSError
         When it cannot be read.
     """
-    return _read(path, lambda content: yaml.load(content, _UniqueKeysLoader), shape, remedy)
+    content = path.read_bytes()
+    try:
+        document = _parse(content.decode("utf-8"), is_json=path.suffix == ".json")
+        _refuse_depth(document)
+    except Exception as error:  # PyYAML hands on whatever int(), a date or a look-up raises
+        raise ValueError(f"{path} is damaged ({_cause(error)}); {remedy}") from error
+    try:
+        shape(document)
+    except MisshapenError as error:
+        raise ValueError(f"{path} has another shape: {error}; {remedy}") from error
+    return document
 
 
 def number(value: Any) -> None:
@@ -116,12 +100,6 @@ def count(value: Any) -> None:
     """Ask for a whole number from 0 to 2**64 - 1, as seeds and counts are."""
     if not (_is_number(value) and isinstance(value, int) and 0 <= value < 2**64):
         raise MisshapenError("a whole number of at least 0", value)
-
-
-def flag(value: Any) -> None:
-    """Ask for true or false."""
-    if not isinstance(value, bool):
-        raise MisshapenError("true or false", value)
 
 
 def text(value: Any) -> None:
@@ -212,18 +190,10 @@ class _UniqueKeysLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _read(path: Path, parse: Callable[[str], Any], shape: Shape, remedy: str) -> Any:
-    content = path.read_bytes()
-    try:
-        document = parse(content.decode("utf-8"))
-        _refuse_depth(document)
-    except Exception as error:  # PyYAML hands on whatever int(), a date or a look-up raises
-        raise ValueError(f"{path} is damaged ({_cause(error)}); {remedy}") from error
-    try:
-        shape(document)
-    except MisshapenError as error:
-        raise ValueError(f"{path} has another shape: {error}; {remedy}") from error
-    return document
+def _parse(content: str, *, is_json: bool) -> Any:
+    if is_json:
+        return json.loads(content, object_pairs_hook=_object)
+    return yaml.load(content, _UniqueKeysLoader)
 
 
 def _cause(error: Exception) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
-from biglearn_core.reproduce.claims import Row, deep_methods, rows
+from biglearn_core.experiments.published import (
+    FASHION_PEERS,
+    LABELS,
+    QUOTED,
+    SCORES,
+)
+from biglearn_core.reproduce.claims import Row, deep_record, rows
 from biglearn_core.reproduce.commands import failed
-from biglearn_core.reproduce.records import EXPERIMENTS, read_record
+from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.system.paths import REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_atomically
 
@@ -28,7 +32,13 @@ __all__ = [
 README = REPOSITORY / "README.md"
 
 _COLUMNS = ("claim", "published", "ours, paper's protocol", "ours, fair", "verdict")
-_METHOD_COLUMNS = ("method", "seeds", *SCORES.values(), "seconds", "others report: ACC / NMI / ARI")
+_METHOD_COLUMNS = (
+    "method",
+    "seeds",
+    *SCORES.values(),
+    "seconds",
+    "others report: ACC / NMI / ARI",
+)
 
 
 def results_table(found: Sequence[Row]) -> str:
@@ -46,13 +56,13 @@ def results_table(found: Sequence[Row]) -> str:
     return _markdown(_COLUMNS, cells)
 
 
-def methods_table(methods: Mapping[str, Mapping[str, Any]]) -> str:
+def methods_table(record: Record) -> str:
     """Write the scores of every method on Fashion-MNIST as a Markdown table.
 
     Parameters
     ----------
-    methods : mapping of str to mapping
-        As `claims.deep_methods` gives them.
+    record : Record
+        As `claims.deep_record` gives it.
 
     Returns
     -------
@@ -64,20 +74,24 @@ def methods_table(methods: Mapping[str, Mapping[str, Any]]) -> str:
     ValueError
         When a method has no label.
     """
+    shown = [a for a in record.scores if a.protocol == "fair" and a.metric in SCORES]
+    methods = dict.fromkeys(address.method for address in shown)
     if unknown := [name for name in methods if name not in LABELS]:
         raise ValueError(
             f"the record of deep_clustering has the methods {unknown}, which have no label; known "
             f"are {sorted(LABELS)}"
         )
     cells = []
-    for name in sorted(methods, key=list(LABELS).index):
-        method, quoted = methods[name], FASHION_PEERS.get(QUOTED.get(name))
+    for name in (name for name in LABELS if name in methods):
+        scores = [record.find("Fashion-MNIST", "fair", name, score) for score in SCORES]
+        seconds = record.find("Fashion-MNIST", "both", name, "seconds_with_pretraining")
+        quoted = FASHION_PEERS.get(QUOTED.get(name))
         cells.append(
             (
                 LABELS[name],
-                str(method["n_seeds"]),
-                *(_mean_std(method["final"][score], digits=3) for score in SCORES),
-                _mean_std(method["seconds_with_pretraining"], digits=0),
+                str(max(entry.n for entry in scores if entry)),
+                *(entry.with_std() if entry else "–" for entry in scores),
+                seconds.with_std(0) if seconds else "–",
                 " / ".join("–" if q is None else f"{q:.3f}" for q in quoted) if quoted else "–",
             )
         )
@@ -133,10 +147,10 @@ def with_tables(text: str) -> str:
     """
     records = recorded()
     text = with_table(text, results_table(rows(records)))
-    return with_table(text, methods_table(deep_methods(records)), name="methods")
+    return with_table(text, methods_table(deep_record(records)), name="methods")
 
 
-def recorded(folder: Path = RESULTS / "record") -> dict[str, dict[str, Any]]:
+def recorded(folder: Path = RESULTS / "record") -> dict[str, Record]:
     """Read the results of record.
 
     Parameters
@@ -145,7 +159,7 @@ def recorded(folder: Path = RESULTS / "record") -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    records : dict of str to dict
+    records : dict of str to Record
         By experiment; those without a record are absent.
 
     Raises
@@ -186,11 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _markdown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _mean_std(moments: Mapping[str, float | None], *, digits: int) -> str:
-    mean = f"{moments['mean']:.{digits}f}"
-    return mean if moments["std"] is None else f"{mean} ± {moments['std']:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from biglearn_core.experiments.store import versions
 from biglearn_core.reproduce.claims import NOT_RUN, TOLERANCES, Row, rows
 from biglearn_core.reproduce.commands import failed
-from biglearn_core.reproduce.records import EXPERIMENTS, read_record
+from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.system.paths import NOTEBOOKS, REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_atomically
 
@@ -77,13 +76,13 @@ class Source:
     ----------
     name : str
     path : Path
-    record : dict
+    record : Record
     figures : tuple of Path
     """
 
     name: str
     path: Path
-    record: dict[str, Any]
+    record: Record
     figures: tuple[Path, ...]
 
 
@@ -247,8 +246,8 @@ def _provenance(sources: Mapping[str, Source], root: Path) -> list[str]:
             continue
         source = sources[name]
         where = source.path.relative_to(root).as_posix()
-        made = ", ".join(f"{k} {v}" for k, v in source.record.get("versions", {}).items())
-        read.append(f"{name}: {where} (made with {made or 'versions not noted'})")
+        made = ", ".join(f"{k} {v}" for k, v in source.record.versions.items())
+        read.append(f"{name}: {where} (made with {made})")
     here = ", ".join(f"{name} {version}" for name, version in versions().items())
     settings = NOTEBOOKS / "params" / "full.yaml"
     return [

@@ -20,7 +20,7 @@ from typing import Any
 
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.compare import compare_with_records
-from biglearn_core.reproduce.documents import MisshapenError, each, plain, read_yaml
+from biglearn_core.reproduce.documents import MisshapenError, each, plain, read_document
 from biglearn_core.reproduce.notebook import NotebookError, execute
 from biglearn_core.reproduce.time_left import format_seconds, seconds_left, ticking, typical_seconds
 from biglearn_core.system.paths import NOTEBOOKS, RESULTS
@@ -62,7 +62,7 @@ def profile_parameters(profile: str, *, folder: Path = NOTEBOOKS) -> dict[str, d
         raise ValueError(f"there is no profile {profile!r}; known are {sorted(paths)}")
     path = paths[profile]
     remedy = "a profile names notebooks, and under each its parameters, {} where it has none"
-    profiles = read_yaml(path, _profile, remedy=remedy)
+    profiles = read_document(path, _profile, remedy=remedy)
     notebooks = [p.stem for p in folder.glob("*.ipynb")]
     for name, parameters in profiles.items():
         _refuse_unknown([name], notebooks, f"{path.name} names a notebook that is not there")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from biglearn_core.reproduce.documents import each, number, read_yaml
+from biglearn_core.reproduce.documents import each, number, read_document
 
 __all__ = ["format_seconds", "seconds_left", "ticking", "typical_seconds"]
 
@@ -39,7 +39,7 @@ def typical_seconds(path: Path, profile: str) -> dict[str, float]:
         When it cannot be read.
     """
     remedy = f"restore it by `git checkout -- {path}`"
-    return read_yaml(path, each(each(number)), remedy=remedy).get(profile, {})
+    return read_document(path, each(each(number)), remedy=remedy).get(profile, {})
 
 
 def seconds_left(typical: Mapping[str, float | None], measured: Mapping[str, float]) -> float:

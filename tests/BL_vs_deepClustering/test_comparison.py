@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.experiments.published import FASHION_PEERS
+from biglearn_core.experiments.published import FASHION_PEERS, QUOTED
 from biglearn_core.metrics import score_labels
+from biglearn_core.reproduce.records import Record, read_record
 from biglearn_core.system.persistence import load_arrays, save_arrays
 from BL_vs_deepClustering.comparison import figures as plots, run as deep, tables as summary
 from BL_vs_deepClustering.peers import autoencoder, dec, edesc, training
@@ -735,31 +736,24 @@ def test_table_and_record_keep_protocols_and_sources_apart(finished):
     assert table.loc["N2D"]["final model (fair)", "ACC"] == ""
     assert set(table.index) >= {"ClusterGAN", "EDESC", "BigLearn-EM on AE code"}
     document = json.loads(json.dumps(summary.record(runs, CONFIG)))
-    assert document["methods"]["dec"]["final"]["acc"]["mean"] == pytest.approx(values.mean())
-    assert document["methods"]["dec"]["n_seeds"] == 2
-    for widths in ("shared", "edesc"):
-        assert [entry["seed"] for entry in document["pretraining"][widths]] == [0, 1]
-    errors = mine[1].curves["reconstruction"]
-    assert document["pretraining"]["shared"][1]["errors_by_epoch"] == errors.tolist()
-    assert [entry["seed"] for entry in document["methods"]["dec"]["runs"]] == [0, 1]
-    assert document["standing"] == summary.standing(runs)
+    record = Record.of({**document, "versions": {}})
+    final, best, steps = (
+        record.find("Fashion-MNIST", *address)
+        for address in (("fair", "dec", "acc"), ("paper", "dec", "acc"), ("both", "dec", "n_steps"))
+    )
+    assert final.by_seed == {run.seed: run.final.acc for run in mine}
+    assert final.mean == pytest.approx(values.mean())
+    assert best.by_seed == {run.seed: run.best.acc for run in mine}
+    assert steps.by_seed == {run.seed: run.n_steps for run in mine}
+    errors = [run.curves["reconstruction"] for run in mine]
+    shared, edesc = document["curves"]
+    assert shared["seeds"] == edesc["seeds"] == [0, 1]
+    assert shared["values"] == [curve.tolist() for curve in errors]
+    last = record.find("Fashion-MNIST", "both", "pretraining, shared", "final_error")
+    assert last.values == tuple(curve[-1] for curve in errors)
     one_seed = [run for run in runs if run.seed == 0]
     assert "±" not in summary.score_table(one_seed).loc["DEC"]["final model (fair)", "ACC"]
-    assert summary.verdicts(runs)[0].endswith("8/8")
-
-
-def test_standing_names_the_best_of_both_sides(finished):
-    _, runs = finished
-    scores = {"dec": 0.6, "idec": 0.5, "biglearn-ae": 0.7, "biglearn-pca": 0.55}
-    chosen = [
-        replace(run, final=replace(run.final, acc=scores[run.method]))
-        for run in runs
-        if run.method in scores
-    ]
-    line = summary.standing(chosen)
-    assert line.startswith("BigLearn-EM on AE code (ACC 0.700, 2 seeds) stands above the best peer")
-    assert line.endswith("DEC (0.600, 2 seeds): +0.100")
-    assert "no comparison" in summary.standing(chosen[:2])
+    assert summary.checks(runs)[0].endswith("8/8")
 
 
 def test_pixels_stand_beside_the_others(finished, tmp_path):
@@ -783,7 +777,7 @@ def test_figures_show_what_the_runs_hold(finished):
         for line in axes[0].lines
         if line.get_marker() == "x" and len(line.get_xdata())
     ]
-    wanted = [FASHION_PEERS[source][0] for source in summary.QUOTED.values()]
+    wanted = [FASHION_PEERS[source][0] for source in QUOTED.values()]
     assert sorted(crosses) == sorted(wanted)
     losses, changes, scores = plots.plot_training(runs).axes
     assert len(losses.lines) == 4  # two autoencoders, two seeds
@@ -813,12 +807,13 @@ def test_command_runs_methods_and_writes_the_record(command, tmp_path, capsys):
     options = arguments(tmp_path, "--method", "ae-kmeans", "dec", "--seeds", "3", "4")
     assert command([*options, "--record", str(record)]) == 0
     printed = capsys.readouterr().out
-    document = json.loads(record.read_text())
-    assert set(document["methods"]) == {"ae-kmeans", "dec"}
-    mean = document["methods"]["dec"]["final"]["acc"]["mean"]
-    assert re.search(rf"DEC .*{mean:.3f} ± ", printed)
-    assert document["settings"]["n_images"] == 200
-    assert document["versions"]["torch"]
+    written = read_record(record, "deep_clustering_seeds")
+    accuracies = {a.method: e for a, e in written.scores.items() if a[1::2] == ("fair", "acc")}
+    assert set(accuracies) == {"ae-kmeans", "dec"}
+    assert accuracies["dec"].seeds == (3, 4)
+    assert re.search(rf"DEC .*{accuracies['dec'].with_std()} ", printed)
+    assert written.settings["n_images"] == 200
+    assert written.versions["torch"]
     assert len(list(tmp_path.glob("dec/*/seed_*.npz"))) == 2
     assert command(options) == 0  # reads what is there
     assert capsys.readouterr().out == printed

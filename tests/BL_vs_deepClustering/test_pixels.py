@@ -20,6 +20,7 @@ from biglearn_core.experiments.store import ResultStore
 from biglearn_core.matching import TASK_KINDS, Schedule
 from biglearn_core.metrics import score_labels
 from biglearn_core.numerics import lowrank
+from biglearn_core.reproduce.records import Record
 from biglearn_core.system import devices, persistence
 from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables as summary
 from BL_vs_deepClustering.pixels.run import Config, Images, Trace, most_likely, run_seed
@@ -130,8 +131,13 @@ def test_tables_keep_the_protocols_apart(tmp_path):
         paper = row["best over iterations, chosen with labels (paper)"]
         assert paper["NMI"] == run.trace.nmi.max()
     assert table["training", "chosen"].sum() == 1
-    record = json.loads(json.dumps(summary.record(runs)))
-    assert [entry["final"]["nmi"] for entry in record["runs"]] == [r.final.nmi for r in runs]
+    record = Record.of({**json.loads(json.dumps(summary.record(runs, runs[1:]))), "versions": {}})
+    for method, group in (("BigLearn-EM", runs), ("BigLearn-EM, k-means start", runs[1:])):
+        final, best = (record.find("Fashion-MNIST", p, method, "nmi") for p in ("fair", "paper"))
+        assert final.by_seed == {run.seed: run.final.nmi for run in group}
+        assert best.by_seed == {run.seed: run.best.nmi for run in group}
+    assert record.settings == {"n_images": len(images.X), "n_iterations": CONFIG.n_iterations}
+    assert summary.checks(runs)[1].endswith("2/2 seeds")
     assert (summary.cost_table(runs)["minutes"] > 0).all()
 
 

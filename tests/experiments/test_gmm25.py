@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.gmm25 import run as gmm25, tables
 from biglearn_core.experiments.gmm25.run import Config, PeersConfig, draw_data, run, run_peers
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
+from biglearn_core.experiments.store import write_record
 from biglearn_core.metrics import KLEvaluator
+from biglearn_core.reproduce.records import read_record
 from tests.helpers import assert_same_model
 
 SMALL = Config(
@@ -108,6 +110,38 @@ def test_results_tell_what_they_are(tmp_path):
     exact = KLEvaluator(data.truth, data.X_test)(biglearn.final).joint
     assert biglearn.final_kl == exact
     assert abs(biglearn.kl[-1, 0] - exact) < 2e-5
+
+
+def test_the_record_has_what_the_runs_have(tmp_path):
+    runs = run(SMALL, root=tmp_path, n_jobs=1)
+    path = tmp_path / "summary.json"
+    write_record(path, tables.record(runs))
+    record = read_record(path, "gmm25")
+    assert record.settings == {"iterations": {"Joint-EM": 6, "BigLearn-EM": 8}}
+    for method in gmm25.METHODS:
+        found = {
+            metric: record.find("25-GMM", protocol, method, metric).by_seed
+            for protocol, metric in (
+                *(("paper", "min_kl"), ("paper", "final_kl"), ("fair", "fair_kl")),
+                *(("fair", "at_optimum"), ("both", "seconds")),
+            )
+        }
+        for r in runs:
+            mine = r.methods[method]
+            assert found["at_optimum"].pop(r.seed) == r.at_optimum(method)
+            for metric in ("min_kl", "final_kl", "fair_kl", "seconds"):
+                assert found[metric].pop(r.seed) == getattr(mine, metric)
+        assert not any(found.values())
+    optima = record.find("25-GMM", "fair", "the truth", "fair_kl")
+    assert optima.values == tuple(r.optimum_kl for r in runs)
+
+
+def test_one_seed_has_a_mean_and_no_deviation(tmp_path):
+    runs = run(dataclasses.replace(SMALL, seeds=(1,)), root=tmp_path, n_jobs=1)
+    table = tables.paper_versus_ours(runs)
+    mean = f"{runs[0].methods['Joint-EM'].min_kl:.4f}"
+    assert table.loc["Joint-EM", "ours, least KL (paper)"] == mean
+    assert table.loc["Joint-EM", "published, least KL"] == "0.2633 ± 0.0347"
 
 
 def test_peers_are_reported_beside_the_optimum(tmp_path):

@@ -1,6 +1,7 @@
 """The real-world experiment: settings, one result however computed, scores, faults in the data."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 import textwrap
@@ -35,6 +36,7 @@ from biglearn_core.experiments.realworld.run import (
     run_sets,
     settings,
 )
+from biglearn_core.reproduce.records import Record
 from tests.helpers import assert_same_model
 from tests.oracle import naive_log_prob
 
@@ -394,36 +396,38 @@ def test_differences_are_paired_and_have_students_interval():
     assert single["low"].isna().all()
 
 
-def test_verdicts_say_where_the_published_seed_lies():
+def test_the_published_seed_is_counted_among_ours():
     published = PENDIGITS["BigLearn-EM"]["nmi"]
     joint = [made_up("Joint-EM", s, 0.5, 9.0) for s in range(10)]
     inside = [made_up("BigLearn-EM", s, published + 0.01 * (s - 5), 9.0 + s) for s in range(10)]
-    lines = summary.verdicts({"pendigits": inside + joint}, inside + joint)
-    assert "mean test log-likelihood of BigLearn-EM above Joint-EM's: 1/1 sets (pendigits)" in lines
-    line = next(line for line in lines if "BigLearn-EM, published NMI" in line)
-    assert line.endswith("0.840 within the range of our 10 seeds: yes")
-    line = next(line for line in lines if "Joint-EM, published NMI" in line)
-    assert line.endswith(": no")
+    (line,) = summary.checks({"pendigits": inside + joint})
+    assert line == (
+        "mean training log-likelihood of BigLearn-EM above Joint-EM's: 1/1 sets (pendigits)"
+    )
     frame = summary.paper_versus_ours(inside + joint, joint + inside)
     cell = frame.loc[("BigLearn-EM", "NMI"), "seeds below published (paper)"]
     assert cell == "5/10"
-    assert len(summary.verdicts({"pendigits": inside + joint}, inside[:9] + joint[:9])) == 2
+    single = summary.paper_versus_ours([inside[0], joint[0]], [inside[0], joint[0]])
+    assert single.loc[("Joint-EM", "NMI"), "ours (fair)"] == "0.500"
 
 
 def test_record_condenses_every_method(small_runs):
     _, runs = small_runs
-    record = summary.record({"glass": runs}, [r for r in runs if r.method in OURS])
-    entry = record["fair"]["glass"]["BigLearn-EM"]
-    values = [r.test.nmi for r in runs if r.method == "BigLearn-EM"]
-    assert entry["test_nmi"]["mean"] == pytest.approx(np.mean(values))
-    assert entry["test_nmi"]["std"] == pytest.approx(np.std(values, ddof=1))
-    joint = [r.test.nmi for r in runs if r.method == "Joint-EM"]
-    pairs = np.subtract(values, joint)  # of one seed each
-    assert entry["test_nmi_above_joint_em"]["mean"] == pytest.approx(pairs.mean())
-    assert entry["test_nmi_above_joint_em"]["std"] == pytest.approx(pairs.std(ddof=1))
-    assert "test_nmi_above_joint_em" not in record["fair"]["glass"]["Joint-EM"]
-    assert set(record["fair"]["glass"]) == set(METHODS)
-    assert set(record["paper"]["pendigits"]) == set(OURS)
+    written = summary.record({"glass": runs}, [r for r in runs if r.method in OURS])
+    record = Record.of({**json.loads(json.dumps(written)), "versions": {}})
+    values = {r.seed: r.test.nmi for r in runs if r.method == "BigLearn-EM"}
+    entry = record.find("glass", "fair", "BigLearn-EM", "test_nmi")
+    assert entry.by_seed == values
+    assert entry.mean == pytest.approx(np.mean(list(values.values())))
+    assert entry.std == pytest.approx(np.std(list(values.values()), ddof=1))
+    joint = {r.seed: r.test.nmi for r in runs if r.method == "Joint-EM"}
+    above = record.find("glass", "fair", "BigLearn-EM", "test_nmi_above_joint_em")
+    assert above.by_seed == {seed: values[seed] - joint[seed] for seed in values}
+    assert record.find("glass", "fair", "Joint-EM", "test_nmi_above_joint_em") is None
+    found = {(a.dataset, a.protocol, a.method) for a in record.scores}
+    assert found == {("glass", "fair", m) for m in METHODS} | {
+        ("pendigits", "paper", m) for m in OURS
+    }
     table = summary.score_table({"glass": runs})
     assert table.loc[("glass", "K-means"), ("", "seeds")] == "2"
 

@@ -11,84 +11,124 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.stats import t as student
 
-from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS
+from biglearn_core.experiments import record as shape
+from biglearn_core.experiments.published import (
+    GMM25_JOINT_EM_FINAL_KL,
+    GMM25_SEEDS,
+    SCORES,
+)
 from biglearn_core.reproduce import readme
 from biglearn_core.reproduce.claims import (
     CAVEAT,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
-    deep_methods,
+    deep_record,
     rows,
 )
 from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
+from biglearn_core.reproduce.records import Record
 from biglearn_core.reproduce.report import main, read_sources, write_report
 from tests.helpers import ROOT
 
 
-def gmm25(biglearn, spread=0.01, final_shift=0.0):
+def document(experiment, scores, costs=(), **settings):
+    """A record as it is written."""
+    entries = {"scores": scores, "costs": list(costs), "versions": {}}
+    return {"experiment": experiment, "settings": settings, **entries}
+
+
+def condensed(dataset, protocol, method, metric, mean, std, n):
+    """A row of which only the moments were kept."""
+    keys = {"dataset": dataset, "protocol": protocol, "method": method, "metric": metric}
+    return {**keys, "unit": "", "mean": mean, "std": std, "seeds": list(range(n))}
+
+
+def gmm25(biglearn, spread=0.01, final_shift=0.0, seeds=GMM25_SEEDS):
     """Ten seeds whose means are known; Joint-EM's as published."""
-    signs = [(-1) ** i for i in range(len(GMM25_SEEDS))]
-    return {
-        "seeds": {
-            str(seed): {
-                "Joint-EM": {
-                    "min_kl": 0.263266 + 0.03 * sign,
-                    "final_kl": GMM25_JOINT_EM_FINAL_KL.get(seed, 0.3) + final_shift,
-                    "fair_kl": 0.26,
-                    "at_optimum": False,
-                    "seconds": 1.0,
-                },
-                "BigLearn-EM": {
-                    "min_kl": biglearn + spread * sign,
-                    "fair_kl": 0.03,
-                    "final_kl": 0.04,
-                    "at_optimum": True,
-                    "seconds": 10.0,
-                },
-            }
-            for seed, sign in zip(GMM25_SEEDS, signs, strict=True)
-        }
+    signs = [(-1) ** i for i in range(len(seeds))]
+    columns = {
+        "Joint-EM": {
+            ("paper", "min_kl", "nats"): [0.263266 + 0.03 * sign for sign in signs],
+            ("paper", "final_kl", "nats"): [
+                GMM25_JOINT_EM_FINAL_KL.get(seed, 0.3) + final_shift for seed in seeds
+            ],
+            ("fair", "fair_kl", "nats"): [0.26] * len(seeds),
+            ("fair", "at_optimum", ""): [False] * len(seeds),
+        },
+        "BigLearn-EM": {
+            ("paper", "min_kl", "nats"): [biglearn + spread * sign for sign in signs],
+            ("paper", "final_kl", "nats"): [0.04] * len(seeds),
+            ("fair", "fair_kl", "nats"): [0.03] * len(seeds),
+            ("fair", "at_optimum", ""): [True] * len(seeds),
+        },
     }
+    seconds = {("both", "seconds", "s"): [1.0] * len(seeds)}
+    return document(
+        "gmm25",
+        [r for m, scores in columns.items() for r in shape.rows("25-GMM", m, seeds, scores)],
+        [r for m in columns for r in shape.rows("25-GMM", m, seeds, seconds)],
+    )
 
 
 def hundred(reached, joint=0):
-    return {
-        name: {"at_optimum": n, "n_seeds": 100, "seconds_per_fit": 2.0}
-        for name, n in (("BigLearn-EM", reached), ("Joint-EM", joint))
-    }
+    scores = []
+    for method, n in (("BigLearn-EM", reached), ("Joint-EM", joint)):
+        hits = {("fair", "at_optimum", ""): [seed < n for seed in range(100)]}
+        scores += shape.rows("25-GMM", method, range(100), hits)
+    return document("gmm25_hundred", scores)
 
 
-def group(mean, std, n=10, above=None):
-    columns = ("test_nmi", "test_ari", "test_log_likelihood")
-    numbers = {column: {"mean": mean, "std": std} for column in columns}
-    if above is not None:
-        pairs = {"mean": above[0], "std": above[1]}
-        numbers |= {f"{column}_above_joint_em": pairs for column in columns}
-    return {**numbers, "seeds": list(range(n)), "seconds": {"mean": 3.0}}
+def realworld(*rows):
+    return document("realworld", [condensed(*row) for row in rows])
 
 
-def fashion(final, best):
-    def scores(acc):
-        return {"acc": acc, "nmi": acc, "ari": acc}
-
-    return {
-        "runs": [
-            {
-                "seed": seed,
-                "final": scores(final - 0.1 * seed),
-                "best_chosen_with_labels": scores(best),
-                "log_likelihood": -float(seed),
-                "minutes": 2.0,
-                "n_images": 70000,
-            }
-            for seed in (0, 1)
-        ]
-    }
+def fashion(final, best, n_images=70000):
+    columns = {("fair", "log_likelihood", "nats"): [0.0, -1.0]}
+    columns |= {("fair", score, ""): [final, final - 0.1] for score in SCORES}
+    columns |= {("paper", score, ""): [best, best] for score in SCORES}
+    scores = shape.rows("Fashion-MNIST", "BigLearn-EM", (0, 1), columns)
+    minutes = {("both", "minutes", "min"): [2.0, 2.0]}
+    costs = shape.rows("Fashion-MNIST", "BigLearn-EM", (0, 1), minutes)
+    return document("fashion", scores, costs, n_images=n_images)
 
 
-def verdict(records, start):
-    (row,) = (row for row in rows(records) if row.claim.startswith(start))
+def deep(methods, n_images=70000, **settings):
+    """Methods with their accuracy, in both protocols, and seeds; NMI is 0.05 above it."""
+    scores, costs = [], []
+    for method, acc, n in methods:
+        columns = {
+            (protocol, score, ""): [acc + 0.05 * (score == "nmi")] * n
+            for protocol in ("fair", "paper")
+            for score in SCORES
+        }
+        seconds = {("both", "seconds_with_pretraining", "s"): [60.0] * n}
+        scores += shape.rows("Fashion-MNIST", method, range(n), columns)
+        costs += shape.rows("Fashion-MNIST", method, range(n), seconds)
+    return document("deep_clustering", scores, costs, n_images=n_images, **settings)
+
+
+def beside(ours, peer, n_seeds, **settings):
+    methods = (("dec", peer, n_seeds), ("kmeans", 0.4, n_seeds), ("biglearn-ae", ours, n_seeds))
+    return deep(methods, **settings)
+
+
+def with_row(found, method, protocol, metric, mean):
+    """The record with another mean in one row."""
+    keys = {"method": method, "protocol": protocol, "metric": metric}
+    scores = [
+        {**row, "mean": mean} if all(row[k] == v for k, v in keys.items()) else row
+        for row in found["scores"]
+    ]
+    return {**found, "scores": scores}
+
+
+def judged(*documents):
+    return rows({found["experiment"]: Record.of(found) for found in documents})
+
+
+def verdict(found, start):
+    (row,) = (row for row in judged(found) if row.claim.startswith(start))
     return row.verdict
 
 
@@ -97,19 +137,16 @@ def verdict(records, start):
     [(0.0305, REPRODUCED), (0.0345, CAVEAT), (0.0450, NOT_REPRODUCED), (0.0160, NOT_REPRODUCED)],
 )
 def test_a_published_mean(mean, expected):
-    assert verdict({"gmm25": gmm25(mean)}, "25-GMM: BigLearn-EM's least") == expected
+    assert verdict(gmm25(mean), "25-GMM: BigLearn-EM's least") == expected
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(4e-5, REPRODUCED), (6e-5, NOT_REPRODUCED)])
 def test_a_replayed_figure(shift, expected):
-    records = {"gmm25": gmm25(0.03, final_shift=shift)}
-    assert verdict(records, "25-GMM: Joint-EM's final") == expected
+    assert verdict(gmm25(0.03, final_shift=shift), "25-GMM: Joint-EM's final") == expected
 
 
 def test_other_seeds_are_another_experiment():
-    record = gmm25(0.03)
-    record["seeds"].pop("5079")
-    assert {row.verdict for row in rows({"gmm25": record})} == {NOT_RUN}
+    assert {row.verdict for row in judged(gmm25(0.03, seeds=GMM25_SEEDS[1:]))} == {NOT_RUN}
 
 
 @pytest.mark.parametrize(
@@ -117,8 +154,7 @@ def test_other_seeds_are_another_experiment():
     [(100, 0, REPRODUCED), (96, 0, CAVEAT), (50, 45, NOT_REPRODUCED), (100, 100, NOT_REPRODUCED)],
 )
 def test_freedom_from_bad_optima(reached, joint, expected):
-    records = {"gmm25_hundred": hundred(reached, joint)}
-    assert verdict(records, "25-GMM: BigLearn-EM does not end") == expected
+    assert verdict(hundred(reached, joint), "25-GMM: BigLearn-EM does not end") == expected
 
 
 @pytest.mark.parametrize(
@@ -127,8 +163,8 @@ def test_freedom_from_bad_optima(reached, joint, expected):
 def test_a_published_seed(quantile, expected):
     std = 0.02
     mean = 0.8399346955565458 - student.ppf(quantile, 9) * std * (1 + 1 / 10) ** 0.5
-    record = {"fair": {}, "paper": {"pendigits": {"BigLearn-EM": group(mean, std)}}}
-    assert verdict({"realworld": record}, "Pendigits: NMI of BigLearn-EM") == expected
+    record = realworld(("pendigits", "paper", "BigLearn-EM", "test_nmi", mean, std, 10))
+    assert verdict(record, "Pendigits: NMI of BigLearn-EM") == expected
 
 
 # Student's interval over ten seeds is 0.715 deviations to either side.
@@ -144,10 +180,10 @@ def test_a_published_seed(quantile, expected):
     ],
 )
 def test_one_method_above_another(difference, std, expected):
-    ours = group(0.5 + difference, 0.05, above=(difference, std))
-    methods = {"BigLearn-EM": ours, "Joint-EM": group(0.5, 0.05)}
-    record = {"fair": {"glass": methods}}
-    assert verdict({"realworld": record}, "Glass: BigLearn-EM above Joint-EM in NMI") == expected
+    keys = ("glass", "fair", "BigLearn-EM")
+    pairs = (*keys, "test_nmi_above_joint_em", difference, std, 1 if std is None else 10)
+    record = realworld((*keys, "test_nmi", 0.5 + difference, 0.05, 10), pairs)
+    assert verdict(record, "Glass: BigLearn-EM above Joint-EM in NMI") == expected
 
 
 @pytest.mark.parametrize(
@@ -155,14 +191,11 @@ def test_one_method_above_another(difference, std, expected):
     [(0.66, 0.66, REPRODUCED), (0.60, 0.66, CAVEAT), (0.60, 0.61, NOT_REPRODUCED)],
 )
 def test_as_good_as_deep_clustering(final, best, expected):
-    assert verdict({"fashion": fashion(final, best)}, "Fashion-MNIST, raw") == expected
+    assert verdict(fashion(final, best), "Fashion-MNIST, raw") == expected
 
 
 def test_a_part_of_the_images_says_nothing():
-    record = fashion(0.9, 0.9)
-    for run in record["runs"]:
-        run["n_images"] = 3000
-    assert verdict({"fashion": record}, "Fashion-MNIST, raw") == NOT_RUN
+    assert verdict(fashion(0.9, 0.9, n_images=3000), "Fashion-MNIST, raw") == NOT_RUN
 
 
 class Page(HTMLParser):
@@ -245,8 +278,7 @@ def nodes(document):
 def test_a_record_with_any_other_value_is_used_or_refused_by_name(tmp_path, data):
     path = data.draw(st.sampled_from(RECORDS))
     record = json.loads(path.read_text())
-    for section in ("pretraining", "kmeans_start", "missed_seeds"):
-        record.pop(section, None)  # which no table shows
+    record.pop("curves", None)  # which no table shows
     places = list(nodes(record))
     container, key = places[data.draw(st.integers(0, len(places) - 1))]
     if data.draw(st.booleans()):
@@ -261,7 +293,7 @@ def test_a_record_with_any_other_value_is_used_or_refused_by_name(tmp_path, data
         assert str(error).endswith("; delete it and run `make reproduce`")  # noqa: PT017
     else:
         assert len(rows(records)) > 10
-        methods_table(deep_methods(records))
+        methods_table(deep_record(records))
     finally:
         (tmp_path / path.name).unlink()
 
@@ -293,12 +325,12 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
 
 def test_a_method_without_a_label_is_named():
     with pytest.raises(ValueError, match=r"methods \['deck'\].*known are \['ae-kmeans'"):
-        methods_table({"deck": {}})
+        methods_table(Record.of(deep([("deck", 0.5, 1)])))
 
 
 def test_equal_scores_of_all_seeds_are_no_division_by_zero():
-    record = {"fair": {}, "paper": {"pendigits": {"BigLearn-EM": group(0.5, 0.0)}}}
-    assert verdict({"realworld": record}, "Pendigits: NMI of BigLearn-EM") == NOT_REPRODUCED
+    record = realworld(("pendigits", "paper", "BigLearn-EM", "test_nmi", 0.5, 0.0, 10))
+    assert verdict(record, "Pendigits: NMI of BigLearn-EM") == NOT_REPRODUCED
 
 
 def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path, capsys):
@@ -315,31 +347,17 @@ def test_text_is_escaped(tmp_path):
     assert "&lt;b&gt;" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def deep(ours, peer, n_seeds, n_images=70000):
-    def method(acc):
-        score = {"acc": {"mean": acc}, "nmi": {"mean": acc + 0.05}}
-        return {
-            "final": score,
-            "best_chosen_with_labels": score,
-            "seconds_with_pretraining": {"mean": 60.0},
-            "n_seeds": n_seeds,
-        }
-
-    methods = {"dec": method(peer), "kmeans": method(0.4), "biglearn-ae": method(ours)}
-    return {"settings": {"n_images": n_images}, "methods": methods}
-
-
 @pytest.mark.parametrize(
     ("record", "verdict"),
     [
-        (deep(0.62, 0.61, 3), REPRODUCED),
-        (deep(0.62, 0.61, 2), CAVEAT),
-        (deep(0.61, 0.61, 3), NOT_REPRODUCED),
-        (deep(0.62, 0.61, 3, n_images=3000), NOT_RUN),
+        (beside(0.62, 0.61, 3), REPRODUCED),
+        (beside(0.62, 0.61, 2), CAVEAT),
+        (beside(0.61, 0.61, 3), NOT_REPRODUCED),
+        (beside(0.62, 0.61, 3, n_images=3000), NOT_RUN),
     ],
 )
 def test_deep_clustering_as_trained_here(record, verdict):
-    row = rows({"deep_clustering": record})[-1]
+    row = judged(record)[-1]
     assert row.experiment == "deep_clustering"
     assert row.verdict == verdict
     if verdict != NOT_RUN:
@@ -348,30 +366,30 @@ def test_deep_clustering_as_trained_here(record, verdict):
 
 
 def test_a_record_of_more_seeds_takes_the_place_of_the_one_beside_it():
-    one, three = deep(0.60, 0.61, 1), deep(0.64, 0.61, 3)
-    pixels = one["methods"]["biglearn-ae"]
-    one["methods"]["biglearn-pixels"] = pixels  # these are in the notebook's record alone
-    own, best = rows({"deep_clustering": one, "deep_clustering_seeds": three})[-2:]
+    def both(one, more):
+        return rows({
+            "deep_clustering": Record.of(one), "deep_clustering_seeds": Record.of(more)
+        })[-2:]  # fmt: skip
+
+    methods = (("dec", 0.61, 1), ("kmeans", 0.4, 1), ("biglearn-ae", 0.60, 1))
+    # The pixels are in the notebook's record alone.
+    one, three = deep((*methods, ("biglearn-pixels", 0.60, 1))), beside(0.64, 0.61, 3)
+    own, best = both(one, three)
     assert (own.verdict, best.verdict) == (NOT_REPRODUCED, REPRODUCED)
     assert "(seeds: biglearn-pixels 1, peers 3)" in own.fair
-    alone = rows({"deep_clustering_seeds": three})[-2:]
+    alone = rows({"deep_clustering_seeds": Record.of(three)})[-2:]
     assert [row.verdict for row in alone] == [NOT_RUN, REPRODUCED]
-    for other in (deep(0.64, 0.61, 3, n_images=3000), deep(0.64, 0.61, 3)):
-        other["settings"]["n_epochs"] = 1
-        beside = rows({"deep_clustering": one, "deep_clustering_seeds": other})[-1]
-        assert beside.verdict == NOT_REPRODUCED
+    for changes in ({"n_images": 3000}, {"n_epochs": 1}):
+        assert both(one, beside(0.64, 0.61, 3, **changes))[1].verdict == NOT_REPRODUCED
 
 
 def test_every_protocol_names_its_own_best_peer_and_all_peers_need_their_seeds():
-    record = deep(0.62, 0.61, 3)
-    chosen = {"acc": {"mean": 0.70}, "nmi": {"mean": 0.5}}
-    record["methods"]["kmeans"]["best_chosen_with_labels"] = chosen
-    row = rows({"deep_clustering": record})[-1]
+    record = with_row(beside(0.62, 0.61, 3), "kmeans", "paper", "acc", 0.70)
+    row = judged(with_row(record, "kmeans", "paper", "nmi", 0.5))[-1]
     assert row.paper == "biglearn-ae 0.620 / 0.670; kmeans 0.700 / 0.500"
     assert row.fair.startswith("biglearn-ae 0.620 / 0.670; dec 0.610 / 0.660; accuracy above 2/2")
     assert row.verdict == REPRODUCED
-    record["methods"]["kmeans"]["n_seeds"] = 1
-    row = rows({"deep_clustering": record})[-1]
+    row = judged(deep([("dec", 0.61, 3), ("kmeans", 0.4, 1), ("biglearn-ae", 0.62, 3)]))[-1]
     assert row.verdict == CAVEAT
     assert "peers 1 to 3" in row.fair
 
@@ -382,17 +400,16 @@ def test_the_readme_shows_the_results_of_record():
 
 
 def test_the_table_of_methods_keeps_others_figures_apart():
-    def method(mean, std, n):
-        moments = {"mean": mean, "std": std}
-        final = dict.fromkeys(("acc", "nmi", "ari"), moments)
-        return {"final": final, "n_seeds": n, "seconds_with_pretraining": moments}
-
-    lines = methods_table({"biglearn-ae": method(0.5, None, 1), "dec": method(0.25, 0.125, 3)})
-    head, _, dec, ours = lines.splitlines()
+    record = deep([("biglearn-ae", 0.5, 1), ("dec", 0.25, 3)])
+    moments = [
+        {"mean": 0.25, "std": 0.125} if r["method"] == "dec" else {} for r in record["scores"]
+    ]
+    record["scores"] = [r | m for r, m in zip(record["scores"], moments, strict=True)]
+    head, _, dec, ours = methods_table(Record.of(record)).splitlines()
     assert head.split(" | ")[2:5] == ["ACC", "NMI", "ARI"]
     assert dec.startswith("| DEC | 3 | 0.250 ± 0.125 | ")
     assert dec.endswith("| 0.618 / 0.651 / 0.494 |")
-    assert ours == "| BigLearn-EM on AE code | 1 | 0.500 | 0.500 | 0.500 | 0 | – |"
+    assert ours == "| BigLearn-EM on AE code | 1 | 0.500 | 0.550 | 0.500 | 60 | – |"
 
 
 def test_a_text_without_its_two_markers_is_refused():
@@ -407,11 +424,8 @@ def test_a_text_without_its_two_markers_is_refused():
 
 @pytest.mark.parametrize(("pixels", "expected"), [(0.62, REPRODUCED), (0.60, NOT_REPRODUCED)])
 def test_raw_pixels_have_a_row_of_their_own(pixels, expected):
-    record = deep(0.63, 0.61, 3)
-    alike = record["methods"]["biglearn-ae"]
-    score = {"acc": {"mean": pixels}, "nmi": {"mean": 0.6}}
-    record["methods"]["biglearn-pixels"] = {**alike, "final": score}
-    own, best = rows({"deep_clustering": record})[-2:]
+    methods = (("dec", 0.61), ("kmeans", 0.4), ("biglearn-ae", 0.63), ("biglearn-pixels", pixels))
+    own, best = judged(deep([(*method, 3) for method in methods]))[-2:]
     assert (own.verdict, best.verdict) == (expected, REPRODUCED)
     assert f"above {1 + (expected == REPRODUCED)}/2 peers" in own.fair
     assert "biglearn-ae" not in own.fair

@@ -1,16 +1,18 @@
-"""What the 25-GMM runs say: tables and verdicts, from saved results and published figures."""
+"""What the 25-GMM runs say: tables, checks and a record, from saved results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from biglearn_core.experiments.gmm25.run import METHODS, SeedRun
-from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_MIN_KL, GMM25_SEEDS
+from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_MIN_KL
+from biglearn_core.experiments.record import rows
+from biglearn_core.experiments.statistics import Sample
 
-__all__ = ["paper_versus_ours", "peers_table", "record", "score_table", "verdicts"]
+__all__ = ["checks", "paper_versus_ours", "peers_table", "record", "score_table"]
 
 
 def score_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
@@ -31,12 +33,12 @@ def score_table(runs: Sequence[SeedRun]) -> pd.DataFrame:
     return pd.DataFrame(scores).describe().T.astype({"count": int})
 
 
-def peers_table(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> pd.DataFrame:
+def peers_table(peers: Sequence[Mapping], runs: Sequence[SeedRun]) -> pd.DataFrame:
     """Compare with estimators on the same data, each against the optimum of its own objective.
 
     Parameters
     ----------
-    rows : sequence of mapping
+    peers : sequence of mapping
         As from `gmm25.run_peers`.
     runs : sequence of SeedRun
 
@@ -45,7 +47,7 @@ def peers_table(rows: Sequence[Mapping], runs: Sequence[SeedRun]) -> pd.DataFram
     table : DataFrame
         Per method: seeds, seeds within 2% of the optimum, mean test KL and seconds.
     """
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(peers)
     ours = pd.DataFrame(
         {
             "method": method,
@@ -80,25 +82,22 @@ def paper_versus_ours(runs: Sequence[SeedRun]) -> pd.DataFrame:
     -------
     table : DataFrame
     """
-    rows = []
+    table = {}
     for method in METHODS:
         published = GMM25_MIN_KL[method]
-        paper = np.array([run.methods[method].min_kl for run in runs])
-        fair = np.array([run.methods[method].fair_kl for run in runs])
-        rows.append(
-            {
-                "method": method,
-                "published, least KL": f"{published['mean']:.4f} ± {published['std']:.4f}",
-                "ours, least KL (paper)": _mean_std(paper),
-                "ours, converged (fair)": _mean_std(fair),
-                "at the optimum (fair)": f"{sum(r.at_optimum(method) for r in runs)}/{len(runs)}",
-            }
-        )
-    return pd.DataFrame(rows).set_index("method")
+        theirs = Sample(published["mean"], published["std"], published["count"])
+        mine = [run.methods[method] for run in runs]
+        table[method] = {
+            "published, least KL": theirs.with_std(4),
+            "ours, least KL (paper)": Sample.of([run.min_kl for run in mine]).with_std(4),
+            "ours, converged (fair)": Sample.of([run.fair_kl for run in mine]).with_std(4),
+            "at the optimum (fair)": f"{sum(r.at_optimum(method) for r in runs)}/{len(runs)}",
+        }
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("method")
 
 
-def verdicts(runs: Sequence[SeedRun]) -> list[str]:
-    """State what was reproduced, in lines that hold on every machine.
+def checks(runs: Sequence[SeedRun]) -> list[str]:
+    """State what was found, in lines that are the same on every machine.
 
     Parameters
     ----------
@@ -108,63 +107,51 @@ def verdicts(runs: Sequence[SeedRun]) -> list[str]:
     -------
     lines : list of str
     """
-    lines = []
-    replayed = {run.seed: run.methods["Joint-EM"].final_kl for run in runs}
-    shared = [seed for seed in GMM25_JOINT_EM_FINAL_KL if seed in replayed]
-    if shared:
-        equal = sum(abs(replayed[s] - GMM25_JOINT_EM_FINAL_KL[s]) < 5e-5 for s in shared)
-        lines.append(
-            f"Joint-EM, final test KL equal to the published one to 4 decimals: "
-            f"{equal}/{len(shared)} seeds"
-        )
-    if [run.seed for run in runs] == list(GMM25_SEEDS):
-        for method in METHODS:
-            scores = np.array([run.methods[method].min_kl for run in runs])
-            published = GMM25_MIN_KL[method]
-            close = abs(scores.mean() - published["mean"]) <= 1e-3
-            lines.append(
-                f"{method}, ten-seed mean of the least test KL within 0.001 of the published "
-                f"{published['mean']:.4f}: {'yes' if close else 'no'}"
-            )
-    for method in METHODS:
-        n = sum(run.at_optimum(method) for run in runs)
-        lines.append(f"{method}, converged model within 2% of the optimum: {n}/{len(runs)} seeds")
-    return lines
+    replayed = [
+        f"Joint-EM, final test KL of seed {run.seed}: {run.methods['Joint-EM'].final_kl:.4f}, "
+        f"published {GMM25_JOINT_EM_FINAL_KL[run.seed]:.4f}"
+        for run in runs
+        if run.seed in GMM25_JOINT_EM_FINAL_KL
+    ]
+    reached = {method: sum(run.at_optimum(method) for run in runs) for method in METHODS}
+    return replayed + [
+        f"{method}, converged model within 2% of the optimum: {n}/{len(runs)} seeds"
+        for method, n in reached.items()
+    ]
 
 
-def record(runs: Sequence[SeedRun]) -> dict:
+def record(runs: Sequence[SeedRun], *, experiment: str = "gmm25") -> dict[str, Any]:
     """Condense the runs to what is worth keeping in the repository.
 
     Parameters
     ----------
     runs : sequence of SeedRun
+    experiment : str, default "gmm25"
 
     Returns
     -------
     record : dict
-        JSON-able.
+        JSON-able, as `experiments.record` states; "the truth" is the method of the optimum, which
+        is found from the true parameters.
     """
+    seeds = [run.seed for run in runs]
+    optima = {("fair", "fair_kl", "nats"): [run.optimum_kl for run in runs]}
+    scores, costs = rows("25-GMM", "the truth", seeds, optima), []
+    for method in METHODS:
+        mine = [run.methods[method] for run in runs]
+        columns = {
+            ("paper", "min_kl", "nats"): [run.min_kl for run in mine],
+            ("paper", "final_kl", "nats"): [run.final_kl for run in mine],
+            ("fair", "fair_kl", "nats"): [run.fair_kl for run in mine],
+            ("fair", "at_optimum", ""): [run.at_optimum(method) for run in runs],
+        }
+        scores += rows("25-GMM", method, seeds, columns)
+        seconds = {("both", "seconds", "s"): [run.seconds for run in mine]}
+        costs += rows("25-GMM", method, seeds, seconds)
+    iterations = {method: int(runs[0].methods[method].iterations[-1]) + 1 for method in METHODS}
     return {
-        "seeds": {
-            str(run.seed): {
-                "optimum_kl": run.optimum_kl,
-                **{
-                    method: {
-                        "min_kl": run.methods[method].min_kl,
-                        "final_kl": run.methods[method].final_kl,
-                        "fair_kl": run.methods[method].fair_kl,
-                        "at_optimum": run.at_optimum(method),
-                        "seconds": run.methods[method].seconds,
-                    }
-                    for method in METHODS
-                },
-            }
-            for run in runs
-        },
-        "verdicts": verdicts(runs),
+        "experiment": experiment,
+        "settings": {"iterations": iterations},
+        "scores": scores,
+        "costs": costs,
     }
-
-
-def _mean_std(values: np.ndarray) -> str:
-    spread = values.std(ddof=1) if len(values) > 1 else float("nan")
-    return f"{values.mean():.4f} ± {spread:.4f}"

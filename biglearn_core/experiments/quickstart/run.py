@@ -1,4 +1,4 @@
-"""What the quickstart notebook computes: starts compared, gaps made and filled, verdicts."""
+"""What the quickstart notebook computes: starts compared, gaps made and filled, checks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from biglearn_core.estimators.base import MixtureEstimator
 
 __all__ = [
     "Config",
+    "checks",
     "compare_starts",
     "describe_outliers",
     "fit_strokes",
@@ -23,7 +24,6 @@ __all__ = [
     "iris_frame",
     "lose_pen_points",
     "pen_strokes",
-    "verdicts",
 ]
 
 
@@ -181,7 +181,7 @@ def imputation_errors(X: np.ndarray, incomplete: np.ndarray, filled: np.ndarray)
     return pd.DataFrame({"RMSE": errors})
 
 
-def verdicts(starts: pd.DataFrame, errors: pd.DataFrame) -> list[str]:
+def checks(starts: pd.DataFrame, errors: pd.DataFrame) -> list[str]:
     """State what was found, in words that hold on every machine.
 
     Parameters

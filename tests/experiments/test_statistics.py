@@ -1,0 +1,50 @@
+"""Samples against independent formulas, and how they are written for one seed and for many."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from biglearn_core.experiments.statistics import Sample, rate_interval
+
+VALUES = [0.5, 0.7, 0.6, 0.9]
+
+
+def test_moments_are_those_of_a_sample():
+    sample = Sample.of(VALUES)
+    assert (sample.mean, sample.n) == (pytest.approx(0.675), 4)
+    assert sample.std == pytest.approx(scipy.stats.tstd(VALUES))
+    assert Sample.of([True, False]).mean == 0.5
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_the_interval_is_students(confidence):
+    independent = scipy.stats.ttest_1samp(VALUES, 0).confidence_interval(confidence)
+    assert Sample.of(VALUES).interval(confidence) == pytest.approx(tuple(independent))
+
+
+def test_the_prediction_interval_holds_as_many_new_values_as_it_says():
+    draws = np.random.default_rng(0).normal(3.0, 2.0, (20_000, 5))
+    inside = 0
+    for *known, new in draws:
+        low, high = Sample.of(known).prediction_interval(0.9)
+        inside += low <= new <= high
+    assert inside / len(draws) == pytest.approx(0.9, abs=0.008)
+
+
+def test_one_way_to_write_it():
+    sample, single = Sample.of(VALUES), Sample.of([0.5])
+    assert (sample.with_std(), single.with_std()) == ("0.675 ± 0.171", "0.500")
+    low, high = sample.interval()
+    assert sample.with_interval() == f"0.675 [{low:.3f}, {high:.3f}]"
+    assert sample.with_interval(2, sign="+") == f"+0.67 [{low:+.2f}, {high:+.2f}]"
+    assert single.with_interval() == "0.500 (one seed)"
+    assert single.interval() is single.prediction_interval() is None
+    assert Sample(0.5, None, 100).with_interval() == "0.500"  # whose deviation was not kept
+
+
+def test_the_interval_of_a_rate_is_exact():
+    low, high = rate_interval(96, 100)
+    beta = scipy.stats.beta
+    assert low == pytest.approx(beta.ppf(0.025, 96, 5))
+    assert high == pytest.approx(beta.ppf(0.975, 97, 4))
+    assert rate_interval(0, 100)[0] == 0
