@@ -46,7 +46,8 @@ quick: ## reproduce with the quick values
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
 
 test: lint ## all checks: ruff, pytest, the notebooks at quick values
-	BIGLEARN_QUIET=1 $(BIN)/python -m pytest --quiet --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+	BIGLEARN_QUIET=1 $(BIN)/python -m pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
 
 notebooks: $(READY) ## re-execute the notebooks in place at their quick values
 	BIGLEARN_QUIET=1 $(BIN)/jupyter execute --inplace --kernel_name=python3 \

@@ -1,6 +1,14 @@
+import os
+
 import numpy as np
 import pytest
 import torch
+
+
+def pytest_configure():
+    """Leave the other core to the other process, where pytest-xdist runs two."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -611,7 +611,7 @@ deep.load_images = lambda n, *, device: tests.synthetic(n, 784)
 real, lock = deep.pretrain, deep.run_lock
 def pretrain(*arguments, **options):
     (folder / f"trained_by_{{method}}").touch()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(list(folder.glob("at_lock_*"))) < 2:
         assert time.monotonic() < deadline, "the other process has not come"
         time.sleep(0.02)

@@ -706,7 +706,7 @@ def test_killed_download_leaves_no_file_under_the_name(tmp_path, server):
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert sent.wait(30)
+        assert sent.wait(120)
     finally:
         client.kill()
         client.wait()
