@@ -1,4 +1,4 @@
-"""Where data lie, and fetching a file so that it is either whole and checked, or not there."""
+"""Fetching a file so that it is either whole and checked, or not there."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from biglearn_core.system.paths import REPOSITORY
-
-__all__ = ["DownloadError", "data_root", "download", "hash_file", "staging_folder", "write_text"]
+__all__ = ["DownloadError", "download", "hash_file", "staging_folder"]
 
 CHUNK = 1 << 18
 MAX_BYTES = 1 << 30
@@ -38,19 +36,6 @@ class DownloadError(OSError):
 
 class _TooLargeError(OSError):
     """The server has more bytes than were asked for, and will have them at another attempt, too."""
-
-
-def data_root() -> Path | None:
-    """Return the folder that the environment variable BIGLEARN_DATA names, None where it is unset.
-
-    A relative path counts from the working directory or, where that gives no folder, from the
-    repository: a notebook runs in its own folder, but `make` was started in the repository.
-    """
-    value = os.environ.get("BIGLEARN_DATA")
-    if not value:
-        return None
-    here = Path(value).expanduser()
-    return here if here.is_dir() or not (REPOSITORY / here).is_dir() else REPOSITORY / here
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
@@ -87,14 +72,6 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         if not existed:
             with suppress(OSError):  # not empty: something was put there, as it should be
                 folder.rmdir()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file in one step: readers see the old content or the new, never half."""
-    with staging_folder(path.parent) as stage:
-        partial = stage / path.name
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
 
 
 def download(

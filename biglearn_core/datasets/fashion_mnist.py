@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from biglearn_core.datasets.downloads import DownloadError, data_root, download, staging_folder
+from biglearn_core.datasets.downloads import DownloadError, download, staging_folder
 from biglearn_core.datasets.readers.archives import open_binary
-from biglearn_core.system.paths import FASHION_MNIST
+from biglearn_core.system.paths import FASHION_MNIST, data_root
 
 __all__ = ["FashionMNIST", "load_fashion_mnist", "parse_idx"]
 

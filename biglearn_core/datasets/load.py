@@ -17,10 +17,8 @@ import numpy as np
 
 from biglearn_core.datasets.downloads import (
     DownloadError,
-    data_root,
     download,
     hash_file,
-    write_text,
 )
 from biglearn_core.datasets.protocols import PROTOCOLS, min_max_scale, stratified_split
 from biglearn_core.datasets.readers.archives import COMPRESSIONS, MAX_BYTES
@@ -32,7 +30,8 @@ from biglearn_core.datasets.registry import (
     canonical_name,
     find_source,
 )
-from biglearn_core.system.paths import DATASETS, DOWNLOADS
+from biglearn_core.system.paths import DATASETS, DOWNLOADS, data_root
+from biglearn_core.system.persistence import write_atomically
 
 __all__ = ["Dataset", "dataset_names", "download_dataset", "is_available", "load_dataset"]
 
@@ -242,7 +241,8 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
     bound = source.max_bytes(n_rows)
     X, y = read_libsvm(path, n_features=n_features, zero_based=False, max_bytes=bound)
     _require_size(source, path, X, y, n_rows=n_rows, is_train=is_train)
-    write_text(_sha256_file(target), f"{hash_file(path)}  {target.name}\n")
+    with write_atomically(_sha256_file(target)) as file:
+        file.write(f"{hash_file(path)}  {target.name}\n".encode())
 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:

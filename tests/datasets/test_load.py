@@ -35,6 +35,7 @@ from biglearn_core.datasets.downloads import DownloadError, download
 from biglearn_core.datasets.protocols import min_max_scale, stratified_split
 from biglearn_core.datasets.readers.table import read_csv, read_libsvm, read_mat
 from biglearn_core.datasets.registry import Source
+from biglearn_core.system import paths
 from tests.helpers import ROOT
 
 COMMITTED = {  # rows, features, classes, training rows
@@ -507,12 +508,12 @@ def test_the_paper_protocol_casts_only_the_registered_vehicle(tmp_path):
 def test_a_relative_root_counts_from_the_repository_too(tmp_path, monkeypatch):
     (tmp_path / "repository/data").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
-    monkeypatch.setattr(downloads, "REPOSITORY", tmp_path / "repository")
+    monkeypatch.setattr(paths, "REPOSITORY", tmp_path / "repository")
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("BIGLEARN_DATA", "data")
-    assert downloads.data_root() == tmp_path / "repository/data"
+    assert paths.data_root() == tmp_path / "repository/data"
     (tmp_path / "elsewhere/data").mkdir()
-    assert downloads.data_root() == Path("data")
+    assert paths.data_root() == Path("data")
 
 
 # --- download
