@@ -2,8 +2,9 @@
 
 from biglearn_core.datasets import load_dataset
 from biglearn_core.estimators import BigLearnEM, JointEM
-from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
+from biglearn_core.history import FitResult
 
 __version__ = "0.2.0"
 

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.history import History, Trace
 from biglearn_core.matching import Schedule
-from biglearn_core.system.digest import differences
+from biglearn_core.system.digest import differences, digest
 from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
 
 __all__ = ["Checkpoint"]
@@ -33,7 +35,10 @@ class Checkpoint:
     schedule : Schedule
     n_iter : int
         Iterations that the fit is to have in all.
-    conditions : mapping of str to str
+    data : Tensor of shape (N, D)
+    start : GMM
+    sample_weight : Tensor of shape (N,), optional
+    **settings : object
         By name, everything else that the state depends on. A state under other conditions is
         refused, and the error names those that differ.
 
@@ -57,7 +62,10 @@ class Checkpoint:
         every: int,
         schedule: Schedule,
         n_iter: int,
-        conditions: Mapping[str, str],
+        data: Tensor,
+        start: GMM,
+        sample_weight: Tensor | None,
+        **settings: Any,
     ) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
             raise TypeError(f"checkpoint must be a path, got {type(path).__name__}")
@@ -65,21 +73,24 @@ class Checkpoint:
         self._every = every
         self._schedule = schedule
         self._n_iter = n_iter
-        self._conditions = dict(conditions)
+        self._start = start
+        if self._path is not None:
+            settings |= {name: getattr(schedule, name) for name in ("seed", "beta", "transform")}
+            self._conditions = {
+                "data": digest(data),
+                "start": digest(*start.arrays().values()),
+                "sample_weight": digest(sample_weight),
+                **{name: str(value) for name, value in settings.items()},
+            }
         self._probabilities: list[tuple[float, float]] = []
 
-    def load(self, init: GMM) -> tuple[GMM, Trace]:
+    def load(self) -> tuple[GMM, Trace]:
         """Give the state to go on from.
-
-        Parameters
-        ----------
-        init : GMM
-            The start, where there is no state yet.
 
         Returns
         -------
         model : GMM
-            On the device of the start.
+            On the device of the start; the start itself where there is no state yet.
         trace : Trace
             Of the iterations that led to it.
 
@@ -89,7 +100,7 @@ class Checkpoint:
             When the file is damaged, of another fit, or further on than `n_iter`; names the file.
         """
         if self._path is None or not self._path.exists():
-            return init, Trace()
+            return self._start, Trace()
         arrays = load_arrays(self._path)
         self._require_same_conditions(arrays)
         trace = Trace.from_arrays(arrays, source=str(self._path))
@@ -103,12 +114,13 @@ class Checkpoint:
             model = GMM.from_arrays(arrays, source=str(self._path))
         except ValueError as error:
             raise ValueError(f"{error}; delete the file") from error
-        if model.means.shape != init.means.shape or model.dtype != init.dtype:
+        start = self._start
+        if model.means.shape != start.means.shape or model.dtype != start.dtype:
             raise ValueError(
                 f"{self._path} is damaged: it holds means of shape {tuple(model.means.shape)} in "
-                f"{model.dtype}, the start {tuple(init.means.shape)} in {init.dtype}; delete it"
+                f"{model.dtype}, the start {tuple(start.means.shape)} in {start.dtype}; delete it"
             )
-        return model.to(device=init.device), trace
+        return model.to(device=start.device), trace
 
     def save(self, model: GMM, trace: Trace, *, last: bool) -> None:
         """Write the state, whole or not at all, if it is time for that.

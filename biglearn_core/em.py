@@ -2,6 +2,12 @@
 
 Joint-EM is this step on all coordinates; BigLearn-EM takes it on the joint law, on marginals and
 on marginals of rotated data (Cong and Li, AAAI 2024, arXiv 2312.11926).
+
+- E-step: responsibilities r_nk = π_k N(y_n | m_k, C_k) / Σ_j π_j N(y_n | m_j, C_j), of which their
+  sums Σ_n r_nk, Σ_n r_nk y_n and Σ_n r_nk y_n y_nᵀ are kept alone (`GMM.density`).
+- M-step: proportions, means and covariances from these sums.
+- Floor: eigenvalues of the covariances of all coordinates below ε are raised to it, and α is added
+  to the proportions.
 """
 
 from __future__ import annotations
@@ -12,17 +18,13 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import Moments
+from biglearn_core.numerics.density import LEAST_PROPORTION, Moments
 from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below, with_block
 from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank, low_rank_pays
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
 __all__ = ["EMStep", "em_step"]
-
-# Least share of the data by which an M-step divides (the reference's behaviour): a component with
-# less is drawn to the origin and onto the floor instead of dividing by nothing.
-_LEAST_PROPORTION = 1e-5
 
 # Numbers in the covariances from which on each component is worth a thread.
 _LARGE = 1_000_000
@@ -98,18 +100,19 @@ def em_step(
         model=GMM.unchecked(weights / weights.sum(), means, covariances, low_rank),
         log_likelihood=log_likelihood / points.total,
         n_floored=n_floored,
-        n_empty=torch.count_nonzero(proportions < _LEAST_PROPORTION).item(),
+        n_empty=torch.count_nonzero(proportions < LEAST_PROPORTION).item(),
     )
 
 
 def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:
     """Proportions, means and covariances from the moments about `origins`.
 
-    The mean is Σ r y / (N g) with g = max(1e-5, π̂). The second moments are about the origins and
+    The mean is Σ r y / (N g) with g = max(1e-5, π̂): a component with less is drawn to the origin
+    and onto the floor instead of dividing by nothing. The second moments are about the origins and
     corrected by the shift to the new means, which does not cancel as E[y yᵀ] − m mᵀ does.
     """
     proportions = moments.counts / total
-    mass = proportions.clamp_min(_LEAST_PROPORTION).mul_(total)[:, None]
+    mass = proportions.clamp_min(LEAST_PROPORTION).mul_(total)[:, None]
     share = moments.counts[:, None] / mass  # one, but for an empty component
     first = moments.first / mass
     shift = torch.addcmul(first, share - 1, origins)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,47 +12,20 @@ from torch import Tensor
 
 from biglearn_core.checkpoint import Checkpoint
 from biglearn_core.gmm import GMM
-from biglearn_core.history import History, Trace
+from biglearn_core.history import FitResult, Trace
 from biglearn_core.matching import Schedule, Task, run_task
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import one_thread_an_operation
-from biglearn_core.system.digest import digest
 from biglearn_core.validation import (
-    check_covariance_floor,
-    check_data,
-    check_finite_model,
+    check_fit,
     check_integer,
     check_log_likelihood,
     check_real,
-    check_sample_weight,
-    check_start,
 )
 
-__all__ = ["FitResult", "History", "fit_biglearn_em", "fit_joint_em"]
+__all__ = ["fit_biglearn_em", "fit_joint_em"]
 
 Callback = Callable[[int, GMM], "bool | None"]
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """Outcome of a fit.
-
-    Parameters
-    ----------
-    model : GMM
-        After the last iteration.
-    history : History
-    n_iter : int
-        Iterations done, those before a resume counted in.
-    converged : bool
-        Whether the log-likelihood rose by less than `tol` (always False for BigLearn-EM, which runs
-        its schedule to the end).
-    """
-
-    model: GMM
-    history: History
-    n_iter: int
-    converged: bool
 
 
 def fit_joint_em(
@@ -104,8 +76,15 @@ def fit_joint_em(
         When data are not finite, of another shape than the start, or so large that their squares
         leave the dtype; when an option is out of range; or when memory lacks.
     """
-    sample_weight, n_iter, covariance_floor, weight_smoothing = _check(
-        X, init, sample_weight, n_iter, covariance_floor, weight_smoothing, callback, chunk_size
+    sample_weight, n_iter, options = check_fit(
+        X,
+        init,
+        n_iter=n_iter,
+        covariance_floor=covariance_floor,
+        weight_smoothing=weight_smoothing,
+        sample_weight=sample_weight,
+        callback=callback,
+        chunk_size=chunk_size,
     )
     tol = check_real("tol", tol, least=0)
     task = Task("joint")
@@ -114,22 +93,15 @@ def fit_joint_em(
     with torch.inference_mode(), one_thread_an_operation():
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(n_iter):
-            step = run_task(
-                task,
-                points,
-                model,
-                n_local_steps=1,
-                covariance_floor=covariance_floor,
-                weight_smoothing=weight_smoothing,
-            )
+            step = run_task(task, points, model, n_local_steps=1, **options)
             check_log_likelihood(step.log_likelihood, iteration, X.dtype)
-            trace.append(task, init.n_features, step)
+            trace.append(task, step)
             model = step.model
             converged = tol > 0 and abs(step.log_likelihood - last) < tol
             last = step.log_likelihood
             if (callback is not None and callback(iteration, model)) or converged:
                 break
-    return FitResult(_ordinary(model), trace.freeze(), len(trace), converged)
+    return FitResult.of(model, trace, converged=converged)
 
 
 def fit_biglearn_em(
@@ -207,8 +179,15 @@ def fit_biglearn_em(
     ----------
     Y. Cong and S. Li, "Big Learning Expectation Maximization", AAAI 2024, arXiv 2312.11926.
     """
-    sample_weight, n_iter, covariance_floor, weight_smoothing = _check(
-        X, init, sample_weight, n_iter, covariance_floor, weight_smoothing, callback, chunk_size
+    sample_weight, n_iter, options = check_fit(
+        X,
+        init,
+        n_iter=n_iter,
+        covariance_floor=covariance_floor,
+        weight_smoothing=weight_smoothing,
+        sample_weight=sample_weight,
+        callback=callback,
+        chunk_size=chunk_size,
     )
     n_local_steps = check_integer("n_local_steps", n_local_steps, least=1)
     schedule = Schedule(
@@ -224,76 +203,23 @@ def fit_biglearn_em(
         every=check_integer("checkpoint_every", checkpoint_every, least=1),
         schedule=schedule,
         n_iter=n_iter,
-        conditions={} if checkpoint is None else {
-            "data": digest(X),
-            "start": digest(*init.arrays().values()),
-            "sample_weight": digest(sample_weight),
-            "n_local_steps": str(n_local_steps),
-            "seed": str(schedule.seed),
-            "beta": str(schedule.beta),
-            "transform": schedule.transform,
-            "covariance_floor": str(covariance_floor),
-            "weight_smoothing": str(weight_smoothing),
-        },
-    )  # fmt: skip
-    model, trace = state.load(init)
+        data=X,
+        start=init,
+        sample_weight=sample_weight,
+        n_local_steps=n_local_steps,
+        **options,
+    )
+    model, trace = state.load()
     with torch.inference_mode(), one_thread_an_operation():
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(len(trace), n_iter):
             task = schedule.task(iteration, iteration / n_iter)
-            step = run_task(
-                task,
-                points,
-                model,
-                n_local_steps=n_local_steps,
-                covariance_floor=covariance_floor,
-                weight_smoothing=weight_smoothing,
-            )
+            step = run_task(task, points, model, n_local_steps=n_local_steps, **options)
             check_log_likelihood(step.log_likelihood, iteration, X.dtype)
-            size = init.n_features if task.index is None else len(task.index)
-            trace.append(task, size, step)
+            trace.append(task, step)
             model = step.model
             stop = callback is not None and callback(iteration, model)
             state.save(model, trace, last=bool(stop) or iteration + 1 == n_iter)
             if stop:
                 break
-    return FitResult(_ordinary(model), trace.freeze(), len(trace), converged=False)
-
-
-def _ordinary(model: GMM) -> GMM:
-    """Copy the parameters out of inference mode, whose tensors autograd refuses."""
-    check_finite_model(model)
-    low_rank = None if model.low_rank is None else model.low_rank.clone()
-    return GMM.unchecked(
-        model.weights.clone(), model.means.clone(), model.covariances.clone(), low_rank
-    )
-
-
-def _check(
-    X: Tensor,
-    init: GMM,
-    sample_weight: Tensor | None,
-    n_iter: int,
-    covariance_floor: float,
-    weight_smoothing: float,
-    callback: Callback | None,
-    chunk_size: int | None,
-) -> tuple[Tensor | None, int, float, float]:
-    """Check what both loops take; give weights, iterations, floor and smoothing for use."""
-    check_data(X)
-    check_start(X, init)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable or None, got {type(callback).__name__}")
-    if chunk_size is not None:
-        check_integer("chunk_size", chunk_size, least=1)
-    return (
-        check_sample_weight(sample_weight, X),
-        check_integer("n_iter", n_iter, least=0),
-        check_covariance_floor(covariance_floor, X),
-        check_real(
-            "weight_smoothing",
-            weight_smoothing,
-            least=0,
-            most=math.sqrt(torch.finfo(X.dtype).max),  # its sum over the components is finite
-        ),
-    )
+    return FitResult.of(model, trace)

@@ -1,4 +1,4 @@
-"""What a fit looked like, iteration by iteration."""
+"""What a fit has come to, and what it looked like iteration by iteration."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from biglearn_core.em import EMStep
+from biglearn_core.gmm import GMM
 from biglearn_core.matching import TASK_KINDS, Task
 from biglearn_core.system.persistence import take_columns
+from biglearn_core.validation import check_finite_model
 
-__all__ = ["History", "Trace"]
+__all__ = ["FitResult", "History", "Trace"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,51 @@ class History:
         return len(self.task)
 
 
+@dataclass(frozen=True)
+class FitResult:
+    """Outcome of a fit.
+
+    Parameters
+    ----------
+    model : GMM
+        After the last iteration.
+    history : History
+    n_iter : int
+        Iterations done, those before a resume counted in.
+    converged : bool
+        Whether the log-likelihood rose by less than `tol` (always False for BigLearn-EM, which runs
+        its schedule to the end).
+    """
+
+    model: GMM
+    history: History
+    n_iter: int
+    converged: bool
+
+    @classmethod
+    def of(cls, model: GMM, trace: Trace, *, converged: bool = False) -> FitResult:
+        """Collect what a training loop has come to.
+
+        Parameters
+        ----------
+        model : GMM
+            Perhaps of inference mode, whose tensors autograd refuses: the result holds copies.
+        trace : Trace
+        converged : bool, default False
+
+        Returns
+        -------
+        result : FitResult
+
+        Raises
+        ------
+        ValueError
+            When a parameter of the model is not finite.
+        """
+        check_finite_model(model)
+        return cls(model.clone(), trace.freeze(), len(trace), converged)
+
+
 class Trace:
     """History in the making.
 
@@ -57,19 +104,18 @@ class Trace:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def append(self, task: Task, n_coordinates: int, step: EMStep) -> None:
+    def append(self, task: Task, step: EMStep) -> None:
         """Add an iteration.
 
         Parameters
         ----------
         task : Task
-        n_coordinates : int
-            |T|.
         step : EMStep
             The last of its local steps.
         """
         kind = TASK_KINDS.index(task.kind)
-        self._rows.append((kind, n_coordinates, step.log_likelihood, step.n_floored, step.n_empty))
+        size = step.model.n_features if task.index is None else len(task.index)
+        self._rows.append((kind, size, step.log_likelihood, step.n_floored, step.n_empty))
 
     def freeze(self) -> History:
         """Give what has been added up to now."""

@@ -7,12 +7,11 @@ task is "transform, EM steps on some coordinates, transform back" around the one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
@@ -229,8 +228,4 @@ def run_task(
             weight_smoothing=weight_smoothing,
         )
         model = step.model
-    return step if A is None else _in_basis(step, A.mT)
-
-
-def _in_basis(step: EMStep, A: Tensor) -> EMStep:
-    return EMStep(step.model.rotate(A), step.log_likelihood, step.n_floored, step.n_empty)
+    return step if A is None else replace(step, model=step.model.rotate(A.mT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_covariance_floor",
     "check_data",
     "check_finite_model",
+    "check_fit",
     "check_integer",
     "check_log_likelihood",
     "check_real",
@@ -147,6 +149,58 @@ def _one_seed(name: str, value: Any) -> int:
     if not 0 <= value <= LARGEST_SEED:
         raise ValueError(f"{name} must be an integer from 0 to {LARGEST_SEED}, got {value}")
     return int(value)
+
+
+def check_fit(
+    X: Tensor,
+    init: GMM,
+    *,
+    n_iter: int,
+    covariance_floor: float,
+    weight_smoothing: float,
+    sample_weight: Tensor | None,
+    callback: Callable | None,
+    chunk_size: int | None,
+) -> tuple[Tensor | None, int, dict[str, float]]:
+    """Check what both training loops take.
+
+    Parameters
+    ----------
+    X, init, n_iter, covariance_floor, weight_smoothing, sample_weight, callback, chunk_size
+        As in `fit_joint_em`.
+
+    Returns
+    -------
+    sample_weight : Tensor or None
+        As `check_sample_weight` scales it.
+    n_iter : int
+    options : dict of str to float
+        Of every step: covariance_floor and weight_smoothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit_joint_em`.
+    """
+    check_data(X)
+    check_start(X, init)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None, got {type(callback).__name__}")
+    if chunk_size is not None:
+        check_integer("chunk_size", chunk_size, least=1)
+    sample_weight = check_sample_weight(sample_weight, X)
+    n_iter = check_integer("n_iter", n_iter, least=0)
+    most = math.sqrt(torch.finfo(X.dtype).max)  # a sum over the components is finite
+    return (
+        sample_weight,
+        n_iter,
+        {
+            "covariance_floor": check_covariance_floor(covariance_floor, X),
+            "weight_smoothing": check_real(
+                "weight_smoothing", weight_smoothing, least=0, most=most
+            ),
+        },
+    )
 
 
 def check_data(X: Tensor) -> None:

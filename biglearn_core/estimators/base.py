@@ -20,15 +20,13 @@ from torch import Tensor
 from biglearn_core.estimators.scaling import UnitScale, with_largest_near_one
 from biglearn_core.estimators.tables import holds_float32, with_nan
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.linalg import cholesky
 from biglearn_core.search.missing import conditional_mean, conditional_sample, evaluate_incomplete
 from biglearn_core.validation import check_integer, check_real
 
 __all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
-
-# Weights below this share of the data belong to empty components.
-_LEAST_WEIGHT = 1e-5
 
 _FOUND_BY_FIT = ("mixture_", "weights_", "means_", "covariances_", "precisions_")
 
@@ -488,7 +486,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        empty = np.flatnonzero(self.weights_ < _LEAST_WEIGHT).tolist()
+        empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
             warnings.warn(
                 f"components {empty} are empty; use fewer components",

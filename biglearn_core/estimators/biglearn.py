@@ -14,8 +14,9 @@ from torch import Tensor
 from biglearn_core.estimators.base import MixtureEstimator
 from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.scaling import UnitData, UnitScale, to_unit_scale
-from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
+from biglearn_core.history import FitResult
 from biglearn_core.init import (
     drawn_in,
     kmeans_plusplus_start,

@@ -30,6 +30,7 @@ from biglearn_core.numerics.points import Chunk, Points
 from biglearn_core.numerics.threads import each
 
 __all__ = [
+    "LEAST_PROPORTION",
     "LOG_2PI",
     "TOLERANCE",
     "Density",
@@ -41,6 +42,10 @@ __all__ = [
     "exponentiate",
     "reach",
 ]
+
+# Least share of the data by which an M-step divides (the reference's behaviour): a component with
+# less counts as empty.
+LEAST_PROPORTION = 1e-5
 
 # Accepted rounding error of an expanded quadratic form, in nats.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}

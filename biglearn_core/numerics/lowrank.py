@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.numerics.arguments import ROUNDING
 from biglearn_core.numerics.density import (
     LOG_2PI,
     TOLERANCE,
@@ -174,6 +175,25 @@ class LowRankCovariances:
         return LowRankCovariances(
             self.backgrounds.clone(), self.directions.clone(), self.excesses.clone(), self.ranks
         )
+
+    def require_same(self, covariances: Tensor) -> None:
+        """Refuse other covariances than these.
+
+        Parameters
+        ----------
+        covariances : Tensor of shape (K, D, D)
+
+        Raises
+        ------
+        ValueError
+            When they differ by more than rounding.
+        """
+        difference = (self.dense() - covariances).abs().max().item()
+        allowed = ROUNDING * torch.finfo(covariances.dtype).eps * covariances.abs().max().item()
+        if not difference <= allowed:
+            raise ValueError(
+                f"the covariances and their low-rank form differ by up to {difference:g}"
+            )
 
     def rotate(self, A: Tensor) -> LowRankCovariances:
         """Covariances A Σ_k Aᵀ in another orthonormal basis.

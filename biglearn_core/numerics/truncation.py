@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.density import Moments
+from biglearn_core.numerics.density import LEAST_PROPORTION, Moments
 from biglearn_core.numerics.threads import each
 
 __all__ = ["LEFT_OUT", "truncated_moments"]
@@ -17,9 +17,6 @@ __all__ = ["LEFT_OUT", "truncated_moments"]
 # Bound on the mass that a component loses, as a share of the mass by which its M-step divides.
 # Far below the rounding of the sums, so that no moment can tell.
 LEFT_OUT = {torch.float32: 1e-9, torch.float64: 1e-18}
-
-# A component lighter than this share of the data is divided by the share instead (em.py).
-_LEAST_PROPORTION = 1e-5
 
 # Points gathered at once.
 _CHUNK = 16384
@@ -49,7 +46,7 @@ def truncated_moments(Z: Tensor, means: Tensor, responsibilities: Tensor) -> Mom
     """
     d, N = Z.shape
     counts = responsibilities.sum(dim=1)
-    divisors = counts.clamp_min(_LEAST_PROPORTION * counts.sum().item())
+    divisors = counts.clamp_min(LEAST_PROPORTION * counts.sum().item())
     chosen = responsibilities > divisors[:, None] * (LEFT_OUT[Z.dtype] / N)
     first = torch.zeros_like(means)
     second = means.new_zeros(len(means), d, d)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.density import LOG_2PI
+from biglearn_core.numerics.density import LEAST_PROPORTION, LOG_2PI
 from biglearn_core.numerics.evaluation import Evaluation, is_far
 from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, symmetrize
 
@@ -31,9 +31,6 @@ __all__ = [
 
 # Working memory: numbers in one batch of per-pattern matrices, or of per-row ones.
 _BATCH_NUMBERS = 4_000_000
-
-# Components with a smaller share of the data keep their law.
-_LEAST_PROPORTION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
         second += (weighted.mT @ completed).sum(dim=0)
         second += (mass[:, :, None, None] * law.covariances).sum(dim=0)
     proportions = counts / points.total
-    empty = proportions < _LEAST_PROPORTION
+    empty = proportions < LEAST_PROPORTION
     mass = counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None]
     shift = first / mass
     covariances = second / mass[:, :, None] - shift[:, :, None] * shift[:, None, :]

@@ -21,8 +21,9 @@ from biglearn_core.estimators import BigLearnEM
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.published import GMM25_SEEDS
 from biglearn_core.experiments.store import Result, ResultStore
-from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
+from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
 from biglearn_core.metrics import KLEvaluator
 

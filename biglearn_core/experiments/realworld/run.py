@@ -26,8 +26,9 @@ from biglearn_core.datasets.registry import REGISTRY, canonical_name
 from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.realworld.peers import PEERS, fit_peer
 from biglearn_core.experiments.store import Result, ResultStore, config_from
-from biglearn_core.fit import FitResult, fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
+from biglearn_core.history import FitResult
 from biglearn_core.init import kmeans_plusplus_start, paper_start
 from biglearn_core.metrics import score_labels
 
