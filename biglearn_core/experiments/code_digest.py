@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from biglearn_core.system.paths import REPOSITORY
@@ -14,13 +14,15 @@ from biglearn_core.system.paths import REPOSITORY
 __all__ = ["code_digest", "code_files"]
 
 
-def code_digest(module: str) -> str:
+def code_digest(module: str, *, without: Collection[str] = ()) -> str:
     """Fingerprint of a module, all that it imports of this repository, and the settings beside it.
 
     Parameters
     ----------
     module : str
         Dotted name.
+    without : collection of str
+        As in `code_files`.
 
     Returns
     -------
@@ -31,16 +33,18 @@ def code_digest(module: str) -> str:
     ------
     ModuleNotFoundError
         When there is no such module.
+    ValueError
+        When one of `without` is not imported.
     """
     contents = {
         name: _code(path) if path.suffix == ".py" else path.read_text(encoding="utf-8")
-        for name, path in code_files(module).items()
+        for name, path in code_files(module, without=without).items()
     }
     content = json.dumps(sorted(contents.items()))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def code_files(module: str) -> dict[str, Path]:
+def code_files(module: str, *, without: Collection[str] = ()) -> dict[str, Path]:
     """Find what a module's outcome depends on: sources, and YAML files in the folders of these.
 
     Followed are all forms of import, wherever they stand, into the module's own package and into
@@ -51,6 +55,10 @@ def code_files(module: str) -> dict[str, Path]:
     ----------
     module : str
         Dotted name.
+    without : collection of str
+        Modules, by their dotted names, that neither count nor are followed. What they import counts
+        where another module imports it, too; a package stands for its `__init__` alone. For those
+        whose outcome is in the key by itself.
 
     Returns
     -------
@@ -61,13 +69,17 @@ def code_files(module: str) -> dict[str, Path]:
     ------
     ModuleNotFoundError
         When there is no such module.
+    ValueError
+        When one of `without` is not imported: it may have been moved.
     """
     own = module.partition(".")[0]
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting, met = [module], set()
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in without:
+            met.add(name)
+        if name in found or name in met:
             continue
         path = _source(name, own)
         if path is None:
@@ -77,6 +89,8 @@ def code_files(module: str) -> dict[str, Path]:
         for settings in path.parent.glob("*.y*ml"):
             found[f"{package}/{settings.name}"] = settings
         waiting += _imported(ast.parse(path.read_text(encoding="utf-8")), package, own)
+    if unknown := [name for name in without if name not in met]:
+        raise ValueError(f"{module} does not import {unknown[0]!r}, which was to be left out")
     return found
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from biglearn_core.experiments.code_digest import code_digest
 from biglearn_core.system.digest import differences
 from biglearn_core.system.paths import RESULTS
-from biglearn_core.system.persistence import load_arrays, save_arrays, write_atomically
+from biglearn_core.system.persistence import load_arrays, save_arrays, write_text
 
 __all__ = [
     "Result",
@@ -51,7 +51,7 @@ class Result:
 
 
 class ResultStore:
-    """Results of one experiment under one config and one state of the code.
+    """Results of one experiment under one config, one state of the code and of the data.
 
     Parameters
     ----------
@@ -67,7 +67,10 @@ class ResultStore:
         Folder of all results; results/ of the repository when not given.
     folder : path-like, optional
         Where the results lie, in place of a folder named by the key: they may then be of another
-        config or code, and are refused.
+        config, code or data, and are refused.
+    read : mapping of str to str, optional
+        Fingerprints of data, by the dotted name of the module that reads them. They take the place
+        of its code: what was read counts, how it was read does not.
     """
 
     def __init__(
@@ -78,15 +81,20 @@ class ResultStore:
         module: str,
         root: str | os.PathLike | None = None,
         folder: str | os.PathLike | None = None,
+        read: Mapping[str, str] | None = None,
     ) -> None:
-        own = dataclasses.asdict(config)
+        own = dataclasses.asdict(config) | ({"data": dict(read)} if read else {})
         own.pop("seeds", None)
         self.config = json.loads(json.dumps(own))  # as a file gives it back
-        self.code = code_digest(module)
+        self.code = code_digest(module, without=read or ())
         content = json.dumps([self.config, self.code], sort_keys=True)
-        key = hashlib.sha256(content.encode()).hexdigest()[:12]
-        keyed = Path(root or RESULTS).resolve() / experiment / key
+        self.key = hashlib.sha256(content.encode()).hexdigest()[:12]
+        keyed = Path(root or RESULTS).resolve() / experiment / self.key
         self.folder = keyed if folder is None else Path(folder)
+
+    def checkpoint(self, name: str) -> Path:
+        """Give the file where the computation of a result may keep its state."""
+        return self.folder / f"{name}.checkpoint.npz"
 
     def load(self, name: str) -> Result | None:
         """Read a result.
@@ -180,8 +188,7 @@ class ResultStore:
             "versions": versions(),
             "arrays_sha256": hashlib.sha256(npz_path.read_bytes()).hexdigest(),
         }
-        with write_atomically(json_path) as file:
-            file.write(json.dumps(document, indent=1, sort_keys=True).encode())
+        write_text(json_path, json.dumps(document, indent=1, sort_keys=True))
         result = self.load(name)
         if result is None:
             raise OSError(f"{json_path} could not be read back after writing")
@@ -243,8 +250,7 @@ def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """
     document = {**record, "versions": versions()}
     lines = ",\n".join(f" {json.dumps(k)}: {_lines(v)}" for k, v in document.items())
-    with write_atomically(path) as file:
-        file.write(f"{{\n{lines}\n}}\n".encode())
+    write_text(path, f"{{\n{lines}\n}}\n")
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-__all__ = ["load_arrays", "save_arrays", "take_columns", "write_atomically"]
+__all__ = ["load_arrays", "save_arrays", "take_columns", "write_atomically", "write_text"]
 
 # What `save_arrays` writes is not compressed. Others' archives may be: by at most this factor, or
 # up to so many bytes in all.
@@ -73,6 +73,23 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file, atomically and in UTF-8.
+
+    Parameters
+    ----------
+    path : path-like
+    text : str
+
+    Raises
+    ------
+    OSError
+        As in `write_atomically`.
+    """
+    with write_atomically(path) as file:
+        file.write(text.encode())
 
 
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

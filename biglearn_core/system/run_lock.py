@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from filelock import FileLock, Timeout
 
 __all__ = ["LockedError", "run_lock"]
+
+# What a file system without locks answers.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 class LockedError(Exception):
@@ -44,40 +44,30 @@ def run_lock(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
         When the file cannot be written; names the remedy.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with file:
-        _acquire(file, wait=wait)
+    holder = path.with_name(f"{path.name}.holder")  # Windows lets nobody read a locked file
+    with contextlib.ExitStack() as held:
         try:
-            file.truncate(0)
-            file.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
+            held.enter_context(lock)
+            if not wait:
+                held.callback(holder.unlink, missing_ok=True)
+                started = time.strftime("%Y-%m-%d %H:%M:%S")
+                holder.write_text(f"process {os.getpid()}, started {started}", encoding="utf-8")
+        except Timeout:
+            name = "a process that has just started"
+            with contextlib.suppress(FileNotFoundError):
+                name = holder.read_text(encoding="utf-8") or name
+            raise LockedError(
+                f"another run is under way here ({name}); wait until it has ended, or end it"
+            ) from None
         except OSError as error:
-            raise _unwritable(path, error) from error
+            if error.errno not in _NO_LOCKS:
+                raise OSError(
+                    error.errno,
+                    f"cannot write in {path.parent}: {error.strerror or error}. Results go there: "
+                    "make the folder writable, free some space, choose another output folder, or "
+                    "work in a copy of the repository elsewhere",
+                ) from error
+            print(f"no lock on {path} ({error}): start no second run here", file=sys.stderr)
         yield
-
-
-def _acquire(file: TextIO, *, wait: bool) -> None:
-    try:
-        if fcntl is None:
-            raise OSError("this system has no flock")
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read() or "a process that has just started"
-        raise LockedError(
-            f"another run is under way here ({holder}); wait until it has ended, or end it"
-        ) from None
-    except OSError as error:  # also file systems without locks
-        print(f"no lock on {file.name} ({error}): start no second run here", file=sys.stderr)
-
-
-def _unwritable(path: Path, error: OSError) -> OSError:
-    return OSError(
-        error.errno,
-        f"cannot write in {path.parent}: {error.strerror or error}. Results go there: make the "
-        "folder writable, free some space, or work in a copy of the repository elsewhere",
-    )

@@ -379,7 +379,7 @@ def test_command_refuses_to_resume_under_other_settings(command, left, capsys, o
 def test_command_refuses_to_resume_with_other_code(command, left, capsys, monkeypatch):
     before = contents(left)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "code_digest", lambda module: "0123456789ab")
+        patch.setattr(store_module, "code_digest", lambda module, **_: "0123456789ab")
         with pytest.raises(SystemExit) as refused:
             command(arguments(left, "--resume"))
     assert refused.value.code == 2

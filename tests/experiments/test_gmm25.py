@@ -8,7 +8,8 @@ import torch
 from torch.distributions import Categorical
 
 from biglearn_core.experiments.gmm25 import run as gmm25, tables
-from biglearn_core.experiments.gmm25.run import Config, PeersConfig, draw_data, run, run_peers
+from biglearn_core.experiments.gmm25.peers import PeersConfig, run_peers
+from biglearn_core.experiments.gmm25.run import Config, draw_data, run
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
 from biglearn_core.experiments.store import write_record
 from biglearn_core.metrics import KLEvaluator
@@ -76,10 +77,10 @@ def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):
     ]
     same_runs(parallel, alone)
 
-    def fail_on_second(config, seed, store):
+    def fail_on_second(config, seed):
         if seed == 2:
             raise KeyboardInterrupt
-        original(config, seed, store)
+        return original(config, seed)
 
     original = gmm25._run_seed
     monkeypatch.setattr(gmm25, "_run_seed", fail_on_second)

@@ -37,7 +37,7 @@ from biglearn_core.experiments.realworld.run import (
     settings,
 )
 from biglearn_core.reproduce.records import Record
-from tests.helpers import assert_same_model
+from tests.helpers import assert_same_model, parameters as model_parameters
 from tests.oracle import naive_log_prob
 
 SMALL = Config(
@@ -111,10 +111,10 @@ def test_alone_in_parallel_and_resumed_are_the_same(small_runs, tmp_path, monkey
 
     original = realworld._run_one
 
-    def fail_on_second_seed(store, config, method, seed):
+    def fail_on_second_seed(config, method, seed, data):
         if seed == 1:
             raise KeyboardInterrupt
-        original(store, config, method, seed)
+        return original(config, method, seed, data)
 
     monkeypatch.setattr(realworld, "_run_one", fail_on_second_seed)
     with pytest.raises(KeyboardInterrupt):
@@ -132,9 +132,9 @@ def test_a_change_of_settings_repeats_only_what_it_concerns(small_runs, monkeypa
     repeated = []
     original = realworld._run_one
 
-    def spy(store, config, method, seed):
+    def spy(config, method, seed, data):
         repeated.append(method)
-        original(store, config, method, seed)
+        return original(config, method, seed, data)
 
     monkeypatch.setattr(realworld, "_run_one", spy)
     for change, concerned in (
@@ -178,7 +178,7 @@ def test_scores_are_those_of_independent_code(small_runs):
     _, runs = small_runs
     for r in runs:
         parts = load_dataset("glass", protocol="fair", seed=r.seed)
-        parameters = [getattr(r.model, n).double().numpy() for n in realworld._PARAMETERS]
+        parameters = model_parameters(r.model)
         for X, y, scores in (
             (parts.X_train, parts.y_train, r.train),
             (parts.X_test, parts.y_test, r.test),

@@ -349,7 +349,7 @@ def test_a_result_of_other_settings_or_code_in_the_same_folder_is_refused(tmp_pa
         store_in(tmp_path, rate=0.7, steps=4).load("one")
     with pytest.raises(ValueError, match=r"kind: a there, b now.*name another folder"):
         store_in(tmp_path, kind="b").load("one")
-    monkeypatch.setattr(store_module, "code_digest", lambda module: "0123456789ab")
+    monkeypatch.setattr(store_module, "code_digest", lambda module, **_: "0123456789ab")
     with pytest.raises(ValueError, match=r"code: \w{12} there, 0123456789ab now"):
         store_in(tmp_path).load("one")
 

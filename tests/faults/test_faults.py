@@ -27,6 +27,7 @@ import yaml
 from biglearn_core.experiments import parallel
 from biglearn_core.experiments.gmm25 import run as gmm25
 from biglearn_core.experiments.realworld import run as realworld
+from biglearn_core.experiments.recording import Recorder
 from biglearn_core.reproduce.notebook import NotebookError, execute, failed_name
 from biglearn_core.system import persistence
 from biglearn_core.system.persistence import load_arrays, save_arrays
@@ -315,8 +316,7 @@ def run_until_killed(name, root, moment, number):
     if moment == "save":  # the temporary file is written, and stays behind
         persistence.os.replace = dying(os.replace)
     else:
-        recorder = sys.modules[f"biglearn_core.experiments.{name}.run"]._Recorder
-        recorder.__call__ = dying(recorder.__call__)
+        Recorder.__call__ = dying(Recorder.__call__)
     EXPERIMENTS[name][0](root)
 
 

@@ -1,7 +1,9 @@
 """What `make reproduce` is made of: the profile, the estimate, the lock."""
 
+import errno
 import math
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,6 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from biglearn_core.reproduce import run as reproduce
 from biglearn_core.reproduce.run import profile_parameters
 from biglearn_core.reproduce.time_left import format_seconds, seconds_left, ticking, typical_seconds
-from biglearn_core.system import run_lock as lock_module
 from biglearn_core.system.run_lock import LockedError, run_lock
 from tests.helpers import ROOT
 
@@ -188,8 +189,15 @@ def test_a_lock_is_free_again_and_names_its_holder(tmp_path):
             pass
 
 
-def test_without_flock_it_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lock_module, "fcntl", None)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has locks of its own")
+@pytest.mark.parametrize("answer", [errno.ENOLCK, errno.ENOSYS])
+def test_without_flock_it_says_so_and_goes_on(tmp_path, monkeypatch, capsys, answer):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with run_lock(tmp_path / ".lock"), run_lock(tmp_path / ".lock"):
         pass
     assert capsys.readouterr().err.count("start no second run here\n") == 2

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from biglearn_core.estimators import BigLearnEM
-from biglearn_core.experiments.parallel import run_jobs
+from biglearn_core.experiments.config import ScheduleConfig
+from biglearn_core.experiments.jobs import Job, run_missing, seed_name
 from biglearn_core.experiments.published import GMM25_SEEDS
+from biglearn_core.experiments.recording import Recorder
 from biglearn_core.experiments.store import Result, ResultStore
-from biglearn_core.fit import fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
@@ -33,13 +33,11 @@ __all__ = [
     "Config",
     "Data",
     "MethodRun",
-    "PeersConfig",
     "SeedRun",
     "draw_data",
     "fit_method",
     "optimum",
     "run",
-    "run_peers",
 ]
 
 METHODS = ("Joint-EM", "BigLearn-EM")
@@ -47,29 +45,21 @@ KL_COLUMNS = ("joint", "marginal 1", "marginal 2", "conditional 1", "conditional
 
 _SIDE = 5
 _VARIANCE = 0.1
-_PARAMETERS = ("weights", "means", "covariances")
 _CURVE = torch.float32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ScheduleConfig):
     """Settings of the 25-GMM simulation; the defaults are the published ones.
 
     Parameters
     ----------
-    seeds : tuple of int
-        One data set, start and schedule each.
+    seeds, n_local_steps, p_joint, p_marginal, beta, transform, covariance_floor
+        As in `ScheduleConfig`; a seed also draws its data.
     n_train, n_test : int
         Points drawn.
-    joint_iterations : int
-        Iterations of Joint-EM.
-    biglearn_iterations, n_local_steps : int
-        Iterations of BigLearn-EM and EM steps in each.
-    p_joint, p_marginal : float
-        Probabilities of the tasks.
-    transform : {"orthogonal", "rotation"}
-    covariance_floor : float
-        ε.
+    joint_iterations, biglearn_iterations : int
+        Iterations of Joint-EM and of BigLearn-EM.
     weight_smoothing : float
         α of BigLearn-EM, 1/√K as published; Joint-EM has none.
     final_iterations, final_tol : int, float
@@ -86,41 +76,12 @@ class Config:
     n_test: int = 5000
     joint_iterations: int = 500
     biglearn_iterations: int = 2000
-    n_local_steps: int = 5
-    p_joint: float = 0.4
-    p_marginal: float = 0.1
-    transform: str = "orthogonal"
     covariance_floor: float = 1e-5
     weight_smoothing: float = 0.2
     final_iterations: int = 2000
     final_tol: float = 1e-10
     evaluate_every: int = 1
     n_snapshots: int = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeersConfig:
-    """Settings of scikit-learn's GaussianMixture beside our estimator on the same data.
-
-    Parameters
-    ----------
-    seeds : tuple of int
-    n_train, n_test : int
-    starts : tuple of str
-        Values of `init_params`.
-    n_inits : tuple of int
-        Values of `n_init`.
-    max_iter : int
-    reg_covar : float
-    """
-
-    seeds: tuple[int, ...] = GMM25_SEEDS
-    n_train: int = 2000
-    n_test: int = 5000
-    starts: tuple[str, ...] = ("kmeans", "k-means++", "random_from_data")
-    n_inits: tuple[int, ...] = (1, 10)
-    max_iter: int = 1000
-    reg_covar: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -167,7 +128,7 @@ class MethodRun:
     fair_log_likelihood : float
         Mean training log-likelihood of `fair`, in nats.
     seconds : float
-        Of the iterations, their divergences included.
+        Of the iterations.
     """
 
     iterations: np.ndarray
@@ -275,34 +236,10 @@ def run(
     OSError
         When a result cannot be written; finished seeds stay.
     """
-    store = _store("gmm25", config, root)
-    missing = [seed for seed in config.seeds if store.load(f"seed_{seed}") is None]
-    jobs = [(config, seed, store) for seed in missing]
-    run_jobs(_run_seed, jobs, n_jobs=n_jobs, description="25-GMM seeds")
-    return [_seed_run(store.load(f"seed_{seed}")) for seed in config.seeds]
-
-
-def run_peers(
-    config: PeersConfig, *, root: str | os.PathLike | None = None, n_jobs: int | None = None
-) -> list[dict]:
-    """Fit scikit-learn's GaussianMixture, and our estimator's defaults, or load what is finished.
-
-    Parameters
-    ----------
-    config : PeersConfig
-    root, n_jobs
-        As in `run`.
-
-    Returns
-    -------
-    rows : list of dict
-        One per seed and method: seed, method, test_kl, optimum_kl (without smoothing), seconds.
-    """
-    store = _store("gmm25_peers", config, root)
-    missing = [seed for seed in config.seeds if store.load(f"seed_{seed}") is None]
-    jobs = [(config, seed, store) for seed in missing]
-    run_jobs(_run_peers_on_seed, jobs, n_jobs=n_jobs, description="scikit-learn seeds")
-    return [row for seed in config.seeds for row in store.load(f"seed_{seed}").summary["rows"]]
+    store = ResultStore("gmm25", config, module=__name__, root=root)
+    jobs = [Job(store, seed_name(seed), (config, seed)) for seed in config.seeds]
+    results = run_missing(_run_seed, jobs, n_jobs=n_jobs, description="25-GMM seeds")
+    return [_seed_run(result) for result in results]
 
 
 def fit_method(
@@ -332,15 +269,10 @@ def fit_method(
             covariance_floor=config.covariance_floor,
             callback=callback,
         )
-    return fit_biglearn_em(
+    return config.fit(
         data.X_train,
         data.start,
         n_iter=config.biglearn_iterations,
-        n_local_steps=config.n_local_steps,
-        p_joint=config.p_joint,
-        p_marginal=config.p_marginal,
-        transform=config.transform,
-        covariance_floor=config.covariance_floor,
         weight_smoothing=config.weight_smoothing,
         seed=seed,
         callback=callback,
@@ -375,16 +307,15 @@ def _to_convergence(data: Data, config: Config, start: GMM, weight_smoothing: fl
     )
 
 
-def _run_seed(config: Config, seed: int, store: ResultStore) -> None:
+def _run_seed(config: Config, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     data = draw_data(seed, n_train=config.n_train, n_test=config.n_test)
     evaluate = KLEvaluator(data.truth, data.X_test)
     summary = {"seed": seed, "optimum_kl": evaluate(optimum(data, config).model).joint}
     arrays: dict[str, np.ndarray] = {}
     for method in METHODS:
-        recorder = _Recorder(data, config, method)
-        started = time.perf_counter()
+        recorder = _recorder(method, data, config)
         final = fit_method(method, data, config, seed=seed, callback=recorder).model
-        seconds = time.perf_counter() - started
+        seconds = recorder.clock.read()
         smoothing = config.weight_smoothing if method == "BigLearn-EM" else 0.0
         fair = _to_convergence(data, config, final, smoothing)
         summary[method] = {
@@ -395,81 +326,35 @@ def _run_seed(config: Config, seed: int, store: ResultStore) -> None:
             "fair_iterations": fair.n_iter,
             "fair_converged": fair.converged,
         }
-        arrays |= recorder.arrays() | _pack(f"{method}/final", [final])
-        arrays |= _pack(f"{method}/fair", [fair.model])
-    store.save(f"seed_{seed}", summary, arrays)
+        arrays |= {
+            f"{method}/iterations": np.array(recorder.iterations["kl"]),
+            f"{method}/kl": np.array(recorder.values["kl"]),
+            f"{method}/snapshot_iterations": np.array(recorder.iterations["snapshots"]),
+            **_pack(f"{method}/snapshots", recorder.values["snapshots"]),
+            **_pack(f"{method}/final", [final]),
+            **_pack(f"{method}/fair", [fair.model]),
+        }
+    return summary, arrays
 
 
-class _Recorder:
-    """Callback that keeps the divergences of every iteration and some models.
+def _recorder(method: str, data: Data, config: Config) -> Recorder:
+    """Record the divergences and some models along a fit.
 
     The curve is evaluated in float32, in which the points were drawn: a third faster, and within
     2e-5 nats of float64. What is reported of single models is evaluated in float64.
     """
+    n = config.joint_iterations if method == "Joint-EM" else config.biglearn_iterations
+    spaced = np.geomspace(1, max(n, 1), config.n_snapshots).round().astype(int) - 1
+    evaluate = KLEvaluator(data.truth.to(dtype=_CURVE), data.X_test.to(_CURVE))
 
-    def __init__(self, data: Data, config: Config, method: str) -> None:
-        n = config.joint_iterations if method == "Joint-EM" else config.biglearn_iterations
-        spaced = np.geomspace(1, max(n, 1), config.n_snapshots).round().astype(int) - 1
-        self._kept = set(spaced.tolist())
-        self._evaluated = {*range(0, n, config.evaluate_every), n - 1}
-        self._evaluate = KLEvaluator(data.truth.to(dtype=_CURVE), data.X_test.to(_CURVE))
-        self._method = method
-        self._iterations: list[int] = []
-        self._kl: list[tuple[float, ...]] = []
-        self._model_iterations: list[int] = []
-        self._models: list[GMM] = []
+    def divergences(model: GMM) -> tuple[float, ...]:
+        kl = evaluate(model.to(dtype=_CURVE))
+        return kl.joint, *kl.marginal, *kl.conditional
 
-    def __call__(self, iteration: int, model: GMM) -> None:
-        if iteration in self._evaluated:
-            kl = self._evaluate(model.to(dtype=_CURVE))
-            self._iterations.append(iteration)
-            self._kl.append((kl.joint, *kl.marginal, *kl.conditional))
-        if iteration in self._kept:
-            self._model_iterations.append(iteration)
-            self._models.append(model)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {
-            f"{self._method}/iterations": np.array(self._iterations),
-            f"{self._method}/kl": np.array(self._kl),
-            f"{self._method}/snapshot_iterations": np.array(self._model_iterations),
-            **_pack(f"{self._method}/snapshots", self._models),
-        }
-
-
-def _run_peers_on_seed(config: PeersConfig, seed: int, store: ResultStore) -> None:
-    data = draw_data(seed, n_train=config.n_train, n_test=config.n_test)
-    evaluate = KLEvaluator(data.truth, data.X_test)
-    K = data.truth.n_components
-    options = {"max_iter": config.max_iter, "reg_covar": config.reg_covar, "random_state": seed}
-    fits = {"BigLearnEM, defaults": BigLearnEM(K, random_state=seed)} | {
-        f"scikit-learn, {start}, n_init={n}": GaussianMixture(
-            K, init_params=start, n_init=n, **options
-        )
-        for start in config.starts
-        for n in config.n_inits
-    }
-    rows = []
-    for method, estimator in fits.items():
-        started = time.perf_counter()
-        estimator.fit(data.X_train.numpy())
-        seconds = time.perf_counter() - started
-        parameters = (estimator.weights_, estimator.means_, estimator.covariances_)
-        model = GMM(*(torch.tensor(parameter) for parameter in parameters))
-        rows.append(
-            {
-                "seed": seed,
-                "method": method,
-                "test_kl": evaluate(model).joint,
-                "optimum_kl": evaluate(optimum(data, Config(weight_smoothing=0.0)).model).joint,
-                "seconds": seconds,
-            }
-        )
-    store.save(f"seed_{seed}", {"rows": rows}, {})
-
-
-def _store(name: str, config: Config | PeersConfig, root: str | os.PathLike | None) -> ResultStore:
-    return ResultStore(name, config, module=__name__, root=root)
+    return Recorder(
+        kl=({*range(0, n, config.evaluate_every), n - 1}, divergences),
+        snapshots=(set(spaced.tolist()), lambda model: model),
+    )
 
 
 def _seed_run(result: Result) -> SeedRun:
@@ -492,12 +377,11 @@ def _seed_run(result: Result) -> SeedRun:
 
 
 def _pack(prefix: str, models: list[GMM]) -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}/{name}": np.stack([getattr(model, name).numpy() for model in models])
-        for name in _PARAMETERS
-    }
+    packed = [model.arrays() for model in models]
+    return {f"{prefix}/{name}": np.stack([own[name] for own in packed]) for name in packed[0]}
 
 
 def _unpack(arrays: dict[str, np.ndarray], prefix: str) -> list[GMM]:
-    stacks = (torch.from_numpy(arrays[f"{prefix}/{name}"]) for name in _PARAMETERS)
-    return [GMM.unchecked(*parameters) for parameters in zip(*stacks, strict=True)]
+    stacks = {name: arrays[f"{prefix}/{name}"] for name in ("weights", "means", "covariances")}
+    models = (dict(zip(stacks, own, strict=True)) for own in zip(*stacks.values(), strict=True))
+    return [GMM.from_arrays(model) for model in models]

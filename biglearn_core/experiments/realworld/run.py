@@ -8,8 +8,7 @@ set are in settings.yaml.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +22,17 @@ from torch import Tensor
 
 from biglearn_core.datasets import dataset_names, is_available, load_dataset
 from biglearn_core.datasets.registry import REGISTRY, canonical_name
-from biglearn_core.experiments.parallel import run_jobs
+from biglearn_core.experiments.config import ScheduleConfig
+from biglearn_core.experiments.jobs import Job, run_missing, seed_name
 from biglearn_core.experiments.realworld.peers import PEERS, fit_peer
+from biglearn_core.experiments.recording import Recorder
 from biglearn_core.experiments.store import Result, ResultStore, config_from
-from biglearn_core.fit import fit_biglearn_em, fit_joint_em
+from biglearn_core.fit import fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import kmeans_plusplus_start, paper_start
 from biglearn_core.metrics import score_labels
+from biglearn_core.system.digest import digest
 
 __all__ = [
     "CURVE_COLUMNS",
@@ -53,7 +55,6 @@ CURVE_COLUMNS = ("nmi", "ari", "acc", "log_likelihood", "train_log_likelihood")
 _SETTINGS = Path(__file__).with_name("settings.yaml")
 _N_LAST = 10
 _EARLY = (1, 2, 5, 10)
-_PARAMETERS = ("weights", "means", "covariances")
 
 # Settings that only some methods depend on: results of the others survive a change of them.
 _BIGLEARN_ONLY = (
@@ -65,21 +66,19 @@ _PEERS_ONLY = ("peer_inits", "peer_iterations")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ScheduleConfig):
     """Settings of one data set; the defaults are the paper's where it states any.
 
     Parameters
     ----------
+    seeds, n_local_steps, p_joint, p_marginal, beta, transform, covariance_floor
+        As in `ScheduleConfig`; a seed also draws the split, where the source has none, and ε, after
+        scaling to [0, 1], is `reg_covar` of the peers.
     dataset : str
-        A registered set, or the path of a file of one's own. Results do not notice when that file
-        changes.
+        A registered set, or the path of a file of one's own.
     protocol : {"fair", "paper"}
-    seeds : tuple of int
-        One split (where the source has none), start and schedule each.
     n_components : int, optional
         K; the number of classes when not given.
-    covariance_floor : float
-        ε, after scaling to [0, 1]; `reg_covar` of the peers.
     weight_smoothing : float, optional
         α of BigLearn-EM, 1/K when not given; Joint-EM and joint steps that end a fit have none.
     start : {"paper", "k-means++"}
@@ -89,13 +88,8 @@ class Config:
     tol : float
         Rise of the mean training log-likelihood, in nats, below which joint steps and peers have
         converged; 0 takes all iterations.
-    biglearn_iterations, n_local_steps : int
-        Iterations of BigLearn-EM and EM steps in each.
-    p_joint, p_marginal : float
-        Probabilities of the tasks.
-    beta : pair of float
-        Law of the size of a marginal.
-    transform : {"orthogonal", "rotation"}
+    biglearn_iterations : int
+        Iterations of BigLearn-EM.
     evaluate_every : int
         Iterations between two evaluations; iterations 1, 2, 5 and 10 are evaluated, too.
     peer_inits, peer_iterations : int
@@ -104,9 +98,9 @@ class Config:
         Of every fit. float32 halves the time; log-likelihoods differ by about 1e-5 nats.
     """
 
+    seeds: tuple[int, ...] = tuple(range(10))
     dataset: str = "glass"
     protocol: str = "fair"
-    seeds: tuple[int, ...] = tuple(range(10))
     n_components: int | None = None
     covariance_floor: float = 1e-2
     weight_smoothing: float | None = None
@@ -114,17 +108,13 @@ class Config:
     joint_iterations: int = 1000
     tol: float = 1e-5
     biglearn_iterations: int = 400
-    n_local_steps: int = 5
-    p_joint: float = 0.4
-    p_marginal: float = 0.1
-    beta: tuple[float, ...] = (5.0, 1.0)
-    transform: str = "orthogonal"
     evaluate_every: int = 20
     peer_inits: int = 10
     peer_iterations: int = 500
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, known in (
             ("protocol", ("fair", "paper")),
             ("start", ("paper", "k-means++")),
@@ -157,6 +147,11 @@ class Data:
     X_test: Tensor
     y_test: np.ndarray
     n_classes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all values and classes."""
+        return digest(self.X_train, self.y_train, self.X_test, self.y_test)
 
 
 @dataclass(frozen=True)
@@ -203,7 +198,7 @@ class MethodRun:
     n_empty : int
         Components with less than 1e-5 of the training data, or none, at the end.
     seconds : float
-        Of one core, spent on the fit; evaluations are not counted.
+        Of the fit, on one core.
     """
 
     method: str
@@ -277,13 +272,8 @@ def load_data(config: Config, seed: int) -> Data:
     -------
     data : Data
     """
-    return _load(config.dataset, config.protocol, config.dtype, seed)
-
-
-@lru_cache(maxsize=1)
-def _load(dataset: str, protocol: str, dtype: str, seed: int) -> Data:
-    parts = load_dataset(dataset, protocol=protocol, seed=seed)
-    kind = getattr(torch, dtype)
+    parts = load_dataset(config.dataset, protocol=config.protocol, seed=seed)
+    kind = getattr(torch, config.dtype)
     return Data(
         torch.as_tensor(parts.X_train).to(kind),
         parts.y_train,
@@ -351,12 +341,18 @@ def run_sets(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"there is no method {unknown[0]!r}; known are {METHODS}")
-    groups = [_tasks(config, methods, root) for config in configs]
-    missing = [task for group in groups for task in group if task[0].load(_name(*task[2:])) is None]
-    run_jobs(_run_one, missing, n_jobs=n_jobs, description="real-world fits")
+    jobs = []
+    for config in configs:
+        for seed in config.seeds:
+            data = load_data(config, seed).fingerprint
+            for method in methods:
+                store = _store(config, method, data, root)
+                name = f"{method}_{seed_name(seed)}"
+                jobs.append(Job(store, name, (config, method, seed, data)))
+    results = iter(run_missing(_run_one, jobs, n_jobs=n_jobs, description="real-world fits"))
     return [
-        [_method_run(store.load(_name(method, seed))) for store, _, method, seed in group]
-        for group in groups
+        [_method_run(next(results)) for _ in range(len(config.seeds) * len(methods))]
+        for config in configs
     ]
 
 
@@ -396,16 +392,10 @@ def fit_method(
     if method == "Joint-EM":
         return fit_joint_em(X, start, callback=callback, **joint)
     smoothing = 1 / K if config.weight_smoothing is None else config.weight_smoothing
-    result = fit_biglearn_em(
+    result = config.fit(
         X,
         start,
         n_iter=config.biglearn_iterations,
-        n_local_steps=config.n_local_steps,
-        p_joint=config.p_joint,
-        p_marginal=config.p_marginal,
-        beta=config.beta,
-        transform=config.transform,
-        covariance_floor=config.covariance_floor,
         weight_smoothing=smoothing,
         seed=seed,
         callback=callback,
@@ -416,32 +406,33 @@ def fit_method(
     return replace(ended, n_iter=result.n_iter + ended.n_iter)
 
 
-def _tasks(config: Config, methods: Sequence[str], root: str | os.PathLike | None) -> list[tuple]:
-    stores = {method: _store(config, method, root) for method in methods}
-    return [(stores[method], config, method, seed) for seed in config.seeds for method in methods]
-
-
-def _store(config: Config, method: str, root: str | os.PathLike | None) -> ResultStore:
-    """Store of one method, keyed by the settings that the method depends on."""
+def _store(config: Config, method: str, data: str, root: str | os.PathLike | None) -> ResultStore:
+    """Store of one method, keyed by the data and the settings that the method depends on."""
     ignored = list(_OURS_ONLY if method in PEERS else _PEERS_ONLY)
     if method != "BigLearn-EM":
         ignored += _BIGLEARN_ONLY
     defaults = {field.name: field.default for field in fields(Config) if field.name in ignored}
-    key = replace(config, **defaults)
-    return ResultStore("realworld", key, module=__name__, root=root)
+    key, read = replace(config, **defaults), {"biglearn_core.datasets": data}
+    return ResultStore("realworld", key, module=__name__, root=root, read=read)
 
 
-def _name(method: str, seed: int) -> str:
-    return f"{method}_seed_{seed}"
+@lru_cache(maxsize=1)
+def _load(config: Config, seed: int, fingerprint: str) -> Data:
+    """Load the data once in a process, as long as they stay the same."""
+    data = load_data(config, seed)
+    if data.fingerprint != fingerprint:
+        raise ValueError(f"{config.dataset} was changed while results on it were computed")
+    return data
 
 
 @threadpool_limits.wrap(limits=1)
-def _run_one(store: ResultStore, config: Config, method: str, seed: int) -> None:
-    data = load_data(config, seed)
-    recorder = _Recorder(data, config)
-    started = time.process_time()
+def _run_one(
+    config: Config, method: str, seed: int, fingerprint: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    data = _load(config, seed, fingerprint)
+    recorder = _recorder(data, config)
     if method in PEERS:
-        peer = fit_peer(
+        result = fit_peer(
             method,
             data.X_train,
             config.n_components or data.n_classes,
@@ -451,17 +442,16 @@ def _run_one(store: ResultStore, config: Config, method: str, seed: int) -> None
             tol=config.tol,
             seed=seed,
         )
-        seconds = time.process_time() - started
-        model, n_iter, converged = peer.model, peer.n_iter, peer.converged
-        clusters = [peer.predict(X.numpy()) for X in (data.X_train, data.X_test)]
+        seconds = recorder.clock.read()
+        clusters = [result.predict(X.numpy()) for X in (data.X_train, data.X_test)]
     else:
         result = fit_method(method, data, config, seed=seed, callback=recorder)
-        seconds = time.process_time() - started - recorder.seconds
-        model, n_iter, converged = result.model, result.n_iter, result.converged
-        clusters = [model.predict(X).numpy() for X in (data.X_train, data.X_test)]
+        seconds = recorder.clock.read()
+        clusters = [result.model.predict(X).numpy() for X in (data.X_train, data.X_test)]
+    model = result.model
     train = _score(model, data.X_train, data.y_train, clusters[0])
     test = _score(model, data.X_test, data.y_test, clusters[1])
-    iterations, curve = recorder.arrays()
+    curve = np.array(recorder.values["curve"]).reshape(-1, len(CURVE_COLUMNS))
     if method == "BigLearn-EM" and config.protocol == "paper":
         last = curve[-_N_LAST:].mean(axis=0)
         test = Scores(**{field.name: last[i] for i, field in enumerate(fields(Scores))})
@@ -470,42 +460,26 @@ def _run_one(store: ResultStore, config: Config, method: str, seed: int) -> None
         "seed": seed,
         "train": asdict(train),
         "test": asdict(test),
-        "n_iter": int(n_iter),
-        "converged": bool(converged),
+        "n_iter": int(result.n_iter),
+        "converged": bool(result.converged),
         "n_empty": int((model.weights < 1e-5).sum()),
         "seconds": seconds,
     }
-    parameters = {name: getattr(model, name).numpy() for name in _PARAMETERS}
-    store.save(
-        _name(method, seed), summary, {"iterations": iterations, "curve": curve} | parameters
-    )
+    iterations = 1 + np.array(recorder.iterations["curve"], dtype=np.int64)
+    return summary, {"iterations": iterations, "curve": curve} | model.arrays()
 
 
-class _Recorder:
-    """Callback that evaluates the model now and then, and counts the time that takes."""
+def _recorder(data: Data, config: Config) -> Recorder:
+    """Record the scores on the test part, and the log-likelihood on both, along a fit."""
 
-    def __init__(self, data: Data, config: Config) -> None:
-        self._data = data
-        self._every = config.evaluate_every
-        self._iterations: list[int] = []
-        self._rows: list[list[float]] = []
-        self.seconds = 0.0
-
-    def __call__(self, iteration: int, model: GMM) -> None:
-        done = iteration + 1
-        if done % self._every and done not in _EARLY:
-            return
-        started = time.process_time()
-        data = self._data
+    def evaluate(model: GMM) -> list[float]:
         clusters = model.predict(data.X_test).numpy()
         test = _score(model, data.X_test, data.y_test, clusters)
-        self._iterations.append(done)
-        self._rows.append([*asdict(test).values(), _mean_log_prob(model, data.X_train)])
-        self.seconds += time.process_time() - started
+        return [*asdict(test).values(), _mean_log_prob(model, data.X_train)]
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        curve = np.array(self._rows).reshape(-1, len(CURVE_COLUMNS))
-        return np.array(self._iterations, dtype=np.int64), curve
+    every, n = config.evaluate_every, max(config.joint_iterations, config.biglearn_iterations)
+    done = {*_EARLY, *range(every, n + 1, every)}
+    return Recorder(curve=({number - 1 for number in done}, evaluate))
 
 
 def _score(model: GMM, X: Tensor, y: np.ndarray, clusters: np.ndarray) -> Scores:
@@ -518,17 +492,15 @@ def _mean_log_prob(model: GMM, X: Tensor) -> float:
 
 
 def _method_run(result: Result) -> MethodRun:
-    known: Mapping[str, Any] = result.summary
+    known, arrays = result.summary, result.arrays
     return MethodRun(
-        method=known["method"],
-        seed=known["seed"],
         train=Scores(**known["train"]),
         test=Scores(**known["test"]),
-        iterations=result.arrays["iterations"],
-        curve=result.arrays["curve"],
-        model=GMM.unchecked(*(torch.from_numpy(result.arrays[name]) for name in _PARAMETERS)),
-        n_iter=known["n_iter"],
-        converged=known["converged"],
-        n_empty=known["n_empty"],
-        seconds=known["seconds"],
+        iterations=arrays["iterations"],
+        curve=arrays["curve"],
+        model=GMM.from_arrays(arrays),
+        **{
+            name: known[name]
+            for name in ("method", "seed", "n_iter", "converged", "n_empty", "seconds")
+        },
     )
