@@ -7,7 +7,9 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from biglearn_core.system.paths import REPOSITORY
 
@@ -36,10 +38,10 @@ def code_digest(module: str, *, without: Collection[str] = ()) -> str:
     ValueError
         When one of `without` is not imported.
     """
-    contents = {
-        name: _code(path) if path.suffix == ".py" else path.read_text(encoding="utf-8")
-        for name, path in code_files(module, without=without).items()
-    }
+    contents = {}
+    for name, path in code_files(module, without=without).items():
+        text = path.read_text(encoding="utf-8")
+        contents[name] = _parsed(text).code if path.suffix == ".py" else text
     content = json.dumps(sorted(contents.items()))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -88,20 +90,20 @@ def code_files(module: str, *, without: Collection[str] = ()) -> dict[str, Path]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for settings in path.parent.glob("*.y*ml"):
             found[f"{package}/{settings.name}"] = settings
-        waiting += _imported(ast.parse(path.read_text(encoding="utf-8")), package, own)
+        waiting += _imported(path.read_text(encoding="utf-8"), package, own)
     if unknown := [name for name in without if name not in met]:
         raise ValueError(f"{module} does not import {unknown[0]!r}, which was to be left out")
     return found
 
 
-def _imported(tree: ast.Module, package: str, own: str) -> Iterator[str]:
+def _imported(text: str, package: str, own: str) -> Iterator[str]:
     """Give the modules of this repository that a module of `package` imports."""
-    for node in ast.walk(tree):
+    for node in _parsed(text).imports:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if _source(alias.name, own):
                     yield alias.name
-        elif isinstance(node, ast.ImportFrom):
+        else:
             origin = node.module or ""
             if node.level:
                 parts = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -138,11 +140,21 @@ def _package(top: str) -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+class _Module(NamedTuple):
+    """What a source says: its import statements, and its code without docstrings."""
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    code: str
+
+
+@cache  # an experiment's stores ask for the same sources again and again
+def _parsed(text: str) -> _Module:
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and (ast.get_docstring(node, clean=False) is not None):
             node.body = node.body[1:]
-    return ast.dump(tree)
+    imports = tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+    return _Module(imports, ast.dump(tree))
