@@ -116,10 +116,28 @@ def test_the_locks_hold_all_that_is_needed_here_and_nothing_else():
     assert set(reached) == set(pinned(*here, on_this_machine=True))
 
 
-def test_the_tool_lays_the_locks_out_as_they_are():
-    spec = importlib.util.spec_from_file_location("lock", ROOT / "tools" / "lock.py")
+def tool_named(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_the_ends_of_the_ranges_are_those_of_the_core_and_its_tests():
+    tool = tool_named("ranges")
+    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    assert tool.requirements(oldest=False) == lines
+    for oldest, line in zip(tool.requirements(oldest=True), lines, strict=True):
+        end, wanted = Requirement(oldest), Requirement(line)
+        (pin,) = end.specifier
+        assert (end.name, pin.operator) == (wanted.name, "==")
+        assert wanted.specifier.contains(pin.version)
+        assert f">={pin.version}" in line
+    assert all((ROOT / "tests" / folder).is_dir() for folder in tool.LOCKS_ALONE)
+
+
+def test_the_tool_lays_the_locks_out_as_they_are():
+    tool = tool_named("lock")
     old = {name: (ROOT / name).read_text() for name in LOCKS}
     (torch,) = tool.blocks(old["requirements-torch.lock"])
     others = tool.blocks(old["requirements.lock"] + old["requirements-cuda.lock"])
@@ -147,7 +165,8 @@ def test_make_env_installs_only_what_a_hash_names():
 
 def test_nothing_asks_an_index_that_could_shadow_a_name():
     option = "extra index url".replace(" ", "-")
-    own = {".git", ".venv", "results", "dataset", ".pytest_cache", ".ruff_cache", ".hypothesis"}
+    own = {".git", ".venv", "results", "dataset", ".hypothesis"}
+    own |= {f".{tool}_cache" for tool in ("pytest", "ruff", "mypy")}
     for top in ROOT.iterdir():
         files = [top] if top.is_file() else top.rglob("*") if top.name not in own else ()
         for path in files:
