@@ -56,9 +56,10 @@ notebooks: $(READY) ## re-execute the notebooks in place at their quick values
 lab: $(READY) ## open Jupyter
 	$(BIN)/jupyter lab notebooks
 
-lint: $(READY) ## ruff
+lint: $(READY) ## ruff, and mypy on the public names
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(READY) ## build the API reference into docs/api
 	$(BIN)/python docs/build.py
@@ -73,5 +74,5 @@ data: $(READY) ## download further data sets: make data SETS="covtype connect-4"
 
 clean: ## remove results, caches and the environment
 	find results -mindepth 1 -maxdepth 1 ! -name record -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .hypothesis $(VENV)
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

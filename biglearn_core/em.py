@@ -100,7 +100,7 @@ def em_step(
         model=GMM.unchecked(weights / weights.sum(), means, covariances, low_rank),
         log_likelihood=log_likelihood / points.total,
         n_floored=n_floored,
-        n_empty=torch.count_nonzero(proportions < LEAST_PROPORTION).item(),
+        n_empty=int(torch.count_nonzero(proportions < LEAST_PROPORTION)),
     )
 
 

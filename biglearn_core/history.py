@@ -119,7 +119,7 @@ class Trace:
 
     def freeze(self) -> History:
         """Give what has been added up to now."""
-        columns = list(zip(*self._rows, strict=True)) or [[]] * len(fields(History))
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(fields(History))
         types = (np.int8, np.int64, np.float64, np.int64, np.int64)
         return History(*(np.array(c, dtype=t) for c, t in zip(columns, types, strict=True)))
 

@@ -64,10 +64,11 @@ def check_integer(name: str, value: Any, *, least: int, most: int = _LARGEST_INT
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    if not least <= value <= most:
-        bound = f"at least {least}" if value < least else f"at most {most}"
-        raise ValueError(f"{name} must be {bound}, got {value}")
-    return int(value)
+    number = int(value)
+    if not least <= number <= most:
+        bound = f"at least {least}" if number < least else f"at most {most}"
+        raise ValueError(f"{name} must be {bound}, got {number}")
+    return number
 
 
 def check_real(
@@ -146,9 +147,9 @@ def check_seed(name: str, value: Any) -> int | tuple[int, ...]:
 def _one_seed(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    if not 0 <= value <= LARGEST_SEED:
-        raise ValueError(f"{name} must be an integer from 0 to {LARGEST_SEED}, got {value}")
-    return int(value)
+    if not 0 <= (number := int(value)) <= LARGEST_SEED:
+        raise ValueError(f"{name} must be an integer from 0 to {LARGEST_SEED}, got {number}")
+    return number
 
 
 def check_fit(

@@ -146,6 +146,8 @@ def load_dataset(
     has_test = table.n_train is not None
     if protocol == "paper" and split and not has_test:
         min_max_scale(X)
+    train: slice | np.ndarray
+    test: slice | np.ndarray
     if not split:
         train, test = slice(None), slice(0, 0)
     elif has_test:
@@ -241,8 +243,8 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
     bound = source.max_bytes(n_rows)
     X, y = read_libsvm(path, n_features=n_features, zero_based=False, max_bytes=bound)
     _require_size(source, path, X, y, n_rows=n_rows, is_train=is_train)
-    with write_atomically(_sha256_file(target)) as file:
-        file.write(f"{hash_file(path)}  {target.name}\n".encode())
+    with write_atomically(_sha256_file(target)) as record:
+        record.write(f"{hash_file(path)}  {target.name}\n".encode())
 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:
@@ -322,12 +324,12 @@ def _find_file(source: Source, file: str, roots: list[Path]) -> Path | None:
 
 def _find_libsvm(source: Source, roots: list[Path]) -> list[Path] | None:
     """Find all LIBSVM files of a set; None where one of them is absent."""
-    paths = [_find_file(source, file, roots) for file, _ in source.files]
-    return None if None in paths else paths
+    paths = [path for file, _ in source.files if (path := _find_file(source, file, roots))]
+    return paths if len(paths) == len(source.files) else None
 
 
 def _read_downloaded(source: Source, paths: list[Path]) -> _Table:
-    parts = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for path, (_, n_rows) in zip(paths, source.files, strict=True):
         _require_recorded_hash(path)
         X, y = read_libsvm(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -55,12 +55,12 @@ def validate_rows(
     TypeError, ValueError
         As scikit-learn.
     """
-    X = with_nan(X)
+    table = with_nan(X)
     try:
-        X = validate_data(
+        rows: np.ndarray = validate_data(
             estimator,
-            X,
-            dtype=np.float32 if holds_float32(X) else [np.float64, np.float32],
+            table,
+            dtype=np.float32 if holds_float32(table) else [np.float64, np.float32],
             order="C",
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
@@ -72,18 +72,18 @@ def validate_rows(
         if "could not convert" not in str(error):
             raise
         raise ValueError(f"{error}: encode categorical columns as numbers, or drop them") from error
-    if np.isinf(X).any():
+    if np.isinf(rows).any():
         raise ValueError(
-            f"Input X contains infinity or a value too large for {X.dtype} in "
-            f"{np.isinf(X).any(axis=1).sum()} rows; drop these rows, or replace the values by NaN, "
-            "which BigLearnEM takes as missing"
+            f"Input X contains infinity or a value too large for {rows.dtype} in "
+            f"{np.isinf(rows).any(axis=1).sum()} rows; drop these rows, or replace the values by "
+            "NaN, which BigLearnEM takes as missing"
         )
-    if not allow_nan and np.isnan(X).any():
+    if not allow_nan and np.isnan(rows).any():
         raise ValueError(
-            f"Input X contains NaN in {np.isnan(X).any(axis=1).sum()} rows; drop them, or use "
+            f"Input X contains NaN in {np.isnan(rows).any(axis=1).sum()} rows; drop them, or use "
             "BigLearnEM with its default preset, which fits and imputes incomplete rows"
         )
-    return X
+    return rows
 
 
 def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
@@ -368,7 +368,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             ]
         )
         place = incomplete.argsort(kind="stable").argsort()
-        return Evaluation(parts.relative[:, place], parts.shift[place]), X
+        shift = None if parts.shift is None else parts.shift[place]
+        return Evaluation(parts.relative[:, place], shift), X
 
     def _at_unit_scale(self, X: np.ndarray) -> Tensor:
         """Rows as the fit would have seen them: rounded to its dtype where that can hold them."""
@@ -383,14 +384,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _allow_nan(self) -> bool:
         return False
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._allow_nan()
         return tags

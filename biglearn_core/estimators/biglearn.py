@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -156,22 +157,22 @@ class JointEM(MixtureEstimator):
             floor = self.covariance_floor or default_floor(data.Z, self.n_components)
         Z, weights = _to_torch(data, self._torch_device())
         n_iter = self.max_iter or _PAPER_ITERATIONS["joint"]
-        best, highest = None, -np.inf
         n_init = 1 if self.preset == "paper" else self.n_init
         with progress_bar(self.verbose, total=n_init * n_iter, unit="step") as bar:
-            for run in range(n_init):
+
+            def run(seed: int) -> tuple[float, FitResult]:
                 result = fit_joint_em(
                     Z,
-                    self._start(Z, weights, data.scale, seed + run),
+                    self._start(Z, weights, data.scale, seed),
                     n_iter=n_iter,
                     covariance_floor=floor,
                     tol=0.0 if self.preset == "paper" else self.tol,
                     sample_weight=weights,
                     callback=lambda iteration, model: bar.update() and None,
                 )
-                log_likelihood = _log_likelihood(Z, weights, result)
-                if best is None or log_likelihood > highest:
-                    best, highest = result, log_likelihood
+                return _log_likelihood(Z, weights, result), result
+
+            highest, best = max(map(run, range(seed, seed + n_init)), key=itemgetter(0))
         if self.preset == "default" and not best.converged:
             _warn_not_converged(n_iter)
         self._keep(

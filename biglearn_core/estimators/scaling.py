@@ -380,7 +380,7 @@ def _row_hashes(X: np.ndarray) -> np.ndarray:
 
 def _mixed(values: np.ndarray) -> np.ndarray:
     """Hash numbers by their bits: SplitMix64's last step (Steele, Lea and Flood, 2014)."""
-    bits = np.ascontiguousarray(values).view(f"u{values.itemsize}").astype(np.uint64)
+    bits: np.ndarray = np.ascontiguousarray(values).view(f"u{values.itemsize}").astype(np.uint64)
     bits = (bits ^ (bits >> 30)) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> 27)) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> 31)
