@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
 from biglearn_core.system.devices import choose_device  # noqa: E402
-from biglearn_core.system.persistence import write_atomically  # noqa: E402
+from biglearn_core.system.persistence import write_text  # noqa: E402
 from biglearn_core.validation import LARGEST_SEED  # noqa: E402
 from BL_vs_deepClustering.arguments import finite, integer_between, positive_int  # noqa: E402
 from BL_vs_deepClustering.pixels import run as fashion  # noqa: E402
@@ -44,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = _config(options)
         device = choose_device(options.device)
-        store = ResultStore("fashion", config, module=fashion.__name__, folder=options.out_dir)
+        images = fashion.load_images(config.n_images, device=device)
+        store = fashion.open_store(config, images, folder=options.out_dir)
         reports = {seed: _Report(options.txt_dir, config, seed) for seed in options.seeds}
         for seed, report in reports.items():
             _require_own(store, seed, resume=options.resume)
             report.require_own()
-        images = fashion.load_images(config.n_images, device=device)
         runs = []
         for seed, report in reports.items():
             print(f"seed {seed} on {device}\n{fashion.Trace.header()}", flush=True)
@@ -104,8 +104,7 @@ class _Report:
 
     def _write(self, trace: fashion.Trace, verdict: str) -> None:
         lines = "".join(f"{trace.line(i)}\n" for i in range(len(trace)))
-        with write_atomically(self._path) as file:
-            file.write((self._head + lines + verdict).encode())
+        write_text(self._path, self._head + lines + verdict)
 
 
 def _config(options: argparse.Namespace) -> fashion.Config:

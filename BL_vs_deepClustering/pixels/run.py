@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 
 from biglearn_core.datasets.fashion_mnist import load_fashion_mnist
+from biglearn_core.experiments.config import ScheduleConfig
+from biglearn_core.experiments.jobs import seed_name
 from biglearn_core.experiments.store import Result, ResultStore
-from biglearn_core.fit import fit_biglearn_em
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_start, paper_start
-from biglearn_core.matching import TASK_KINDS, Schedule
+from biglearn_core.matching import TASK_KINDS
 from biglearn_core.metrics import ClusteringScores, score_labels
 from biglearn_core.numerics.lowrank import floor_to_low_rank
 from biglearn_core.system.devices import check_memory, device_name
+from biglearn_core.system.digest import digest
 from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
 from biglearn_core.validation import (
     LARGEST_SEED,
@@ -41,6 +43,7 @@ __all__ = [
     "Trace",
     "load_images",
     "most_likely",
+    "open_store",
     "require_own",
     "run",
     "run_seed",
@@ -67,26 +70,19 @@ Report = Callable[["Trace"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ScheduleConfig):
     """Settings of the Fashion-MNIST experiment; the defaults are the published ones.
 
     Parameters
     ----------
-    seeds : tuple of int
-        One start and schedule each.
+    seeds, n_local_steps, p_joint, p_marginal, beta, transform, covariance_floor
+        As in `ScheduleConfig`; ε is for pixels in [0, 1].
     n_images : int
         Images taken from all 70000, at random where fewer, always the same.
     n_components : int
         K.
-    n_iterations, n_local_steps : int
-        Tasks, and EM steps in each.
-    p_joint, p_marginal : float
-        Probabilities of the tasks.
-    beta : pair of float
-        Law of the share of pixels in a marginal.
-    transform : {"orthogonal", "rotation"}
-    covariance_floor : float
-        ε, for pixels in [0, 1].
+    n_iterations : int
+        Tasks.
     start : {"paper", "kmeans"}
         The paper's blind start, or one run of k-means.
     chunk_size : int, optional
@@ -97,16 +93,12 @@ class Config:
     n_images: int = 70000
     n_components: int = 10
     n_iterations: int = 70
-    n_local_steps: int = 5
-    p_joint: float = 0.4
-    p_marginal: float = 0.1
-    beta: tuple[float, float] = (5.0, 1.0)
-    transform: str = "orthogonal"
     covariance_floor: float = 0.05
     start: str = "paper"
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.start not in ("paper", "kmeans"):
             raise ValueError(f'start must be "paper" or "kmeans", got {self.start!r}')
         most = LARGEST_SEED if self.start == "paper" else _LARGEST_KMEANS_SEED
@@ -117,29 +109,6 @@ class Config:
         if self.chunk_size is not None:
             check_integer("chunk_size", self.chunk_size, least=1)
         check_real("covariance_floor", self.covariance_floor, least=0)
-        self.schedule(1, seed=0)  # refuses what is no probability and no law
-
-    def schedule(self, n_features: int, *, seed: int) -> Schedule:
-        """Give the tasks of a seed.
-
-        Parameters
-        ----------
-        n_features : int
-            D.
-        seed : int
-
-        Returns
-        -------
-        schedule : Schedule
-        """
-        return Schedule(
-            n_features=n_features,
-            seed=seed,
-            p_joint=self.p_joint,
-            p_marginal=self.p_marginal,
-            beta=self.beta,
-            transform=self.transform,
-        )
 
     @property
     def weight_smoothing(self) -> float:
@@ -161,6 +130,11 @@ class Images:
 
     X: Tensor
     classes: np.ndarray
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all pixels and classes."""
+        return digest(self.X, self.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +263,31 @@ def load_images(n_images: int = 70000, *, device: torch.device | str = "cpu") ->
     return Images(X, np.asarray(classes, dtype=np.int64))
 
 
+def open_store(
+    config: Config,
+    images: Images,
+    *,
+    root: str | os.PathLike | None = None,
+    folder: str | os.PathLike | None = None,
+) -> ResultStore:
+    """Open the results of a config on some images.
+
+    Parameters
+    ----------
+    config : Config
+    images : Images
+        What they are counts, not how they were read.
+    root, folder
+        As in `ResultStore`.
+
+    Returns
+    -------
+    store : ResultStore
+    """
+    read = {"biglearn_core.datasets.fashion_mnist": images.fingerprint}
+    return ResultStore("fashion", config, module=__name__, root=root, folder=folder, read=read)
+
+
 def run(
     config: Config,
     *,
@@ -312,8 +311,8 @@ def run(
     runs : list of SeedRun
         In the order of the seeds.
     """
-    store = ResultStore("fashion", config, module=__name__, root=root)
     images = load_images(config.n_images, device=device)
+    store = open_store(config, images, root=root)
     return [run_seed(config, seed, images, store=store, report=report) for seed in config.seeds]
 
 
@@ -353,31 +352,24 @@ def run_seed(
     OSError
         When the folder cannot be written.
     """
-    name = _name(seed)
+    name = seed_name(seed)
     result = store.load(name)
     saved_model = store.folder / f"{name}.model.npz"
     if result is None or not saved_model.exists():
-        checkpoint = store.folder / f"{name}.checkpoint.npz"
         start = _begin(config, seed, images.X, store)
-        recorder = _Recorder(config, seed, images, checkpoint, report)
-        fitted = fit_biglearn_em(
+        scores = _Scores(config, seed, images, store, report)
+        fitted = config.fit(
             images.X,
             start,
             n_iter=config.n_iterations,
-            n_local_steps=config.n_local_steps,
-            p_joint=config.p_joint,
-            p_marginal=config.p_marginal,
-            beta=config.beta,
-            transform=config.transform,
-            covariance_floor=config.covariance_floor,
             weight_smoothing=config.weight_smoothing,
             seed=seed,
-            callback=recorder,
+            callback=scores,
             chunk_size=config.chunk_size,
-            checkpoint=checkpoint,
+            checkpoint=store.checkpoint(name),
         )
         fitted.model.save(saved_model)
-        result = _save(store, seed, fitted.model, images, recorder.trace())
+        result = _save(store, seed, fitted.model, images, scores.trace())
     return SeedRun(
         seed=seed,
         model=GMM.load(saved_model),
@@ -402,7 +394,7 @@ def require_own(store: ResultStore, seed: int) -> None:
     ValueError
         Names the file and the settings that differ.
     """
-    if store.load(_name(seed)) is None:
+    if store.load(seed_name(seed)) is None:
         _saved_start(store, seed)
 
 
@@ -418,7 +410,7 @@ def state_files(store: ResultStore, seed: int) -> list[Path]:
     -------
     files : list of Path
     """
-    return sorted(store.folder.glob(f"{_name(seed)}.*"))
+    return sorted(store.folder.glob(f"{seed_name(seed)}.*"))
 
 
 def most_likely(runs: Sequence[SeedRun]) -> SeedRun:
@@ -435,7 +427,7 @@ def most_likely(runs: Sequence[SeedRun]) -> SeedRun:
     return max(runs, key=lambda run: run.log_likelihood)
 
 
-class _Recorder:
+class _Scores:
     """Callback that scores every iteration and keeps the scores on disk.
 
     They are written before the fit's own checkpoint, so they are never behind it; what a killed
@@ -443,14 +435,15 @@ class _Recorder:
     """
 
     def __init__(
-        self, config: Config, seed: int, images: Images, checkpoint: Path, report: Report | None
+        self, config: Config, seed: int, images: Images, store: ResultStore, report: Report | None
     ) -> None:
         self._config = config
         self._images = images
         self._report = report
         self._schedule = config.schedule(images.X.shape[1], seed=seed)
-        self._path = checkpoint.with_name(checkpoint.name.replace(".checkpoint.", ".scores."))
+        self._path = store.folder / f"{seed_name(seed)}.scores.npz"
         self._rows: list[tuple] = []
+        checkpoint = store.checkpoint(seed_name(seed))
         if checkpoint.exists() and not self._path.exists():
             warnings.warn(f"{self._path} is gone: seed {seed} starts anew", stacklevel=3)
             checkpoint.unlink()
@@ -499,16 +492,16 @@ def _begin(config: Config, seed: int, X: Tensor, store: ResultStore) -> GMM:
     if start is None:
         start = _start(config, seed, X)
         origin = json.dumps({"config": store.config, "code": store.code})
-        path = store.folder / f"{_name(seed)}.start.npz"
+        path = store.folder / f"{seed_name(seed)}.start.npz"
         save_arrays(path, start.arrays() | {"origin": np.array(origin)})
     return start.to(device=X.device)
 
 
 def _saved_start(store: ResultStore, seed: int) -> GMM | None:
     """Give the start of a run, None where none was begun; refuse that of another run."""
-    path = store.folder / f"{_name(seed)}.start.npz"
+    path = store.folder / f"{seed_name(seed)}.start.npz"
     if not path.exists():
-        if (checkpoint := store.folder / f"{_name(seed)}.checkpoint.npz").exists():
+        if (checkpoint := store.checkpoint(seed_name(seed))).exists():
             raise ValueError(
                 f"{checkpoint} lacks {path.name} beside it, which tells the settings of the run: "
                 f"delete it, and seed {seed} starts anew"
@@ -542,10 +535,6 @@ def _start(config: Config, seed: int, X: Tensor) -> GMM:
     return GMM.unchecked(rough.weights, rough.means, covariances, low_rank)
 
 
-def _name(seed: int) -> str:
-    return f"seed_{seed}"
-
-
 def _save(store: ResultStore, seed: int, model: GMM, images: Images, trace: Trace) -> Result:
     clusters = model.predict(images.X).cpu().numpy().astype(np.int16)
     scores = ("acc", "nmi", "ari")
@@ -560,7 +549,7 @@ def _save(store: ResultStore, seed: int, model: GMM, images: Images, trace: Trac
         "score_seconds": float(trace.score_seconds.sum()),
         "peak_bytes": _peak_bytes(images.X.device),
     }
-    return store.save(_name(seed), summary, trace.arrays() | {"clusters": clusters})
+    return store.save(seed_name(seed), summary, trace.arrays() | {"clusters": clusters})
 
 
 def _peak_bytes(device: torch.device) -> int:
