@@ -387,6 +387,17 @@ def test_command_refuses_to_resume_with_other_code(command, left, capsys, monkey
     assert contents(left) == before
 
 
+def test_command_refuses_to_resume_with_other_images(command, left, capsys, monkeypatch):
+    before = contents(left)
+    with monkeypatch.context() as patch:
+        patch.setattr(fashion, "load_images", lambda n, *, device: synthetic(60, 784, seed=1))
+        with pytest.raises(SystemExit) as refused:
+            command(arguments(left, "--resume"))
+    assert refused.value.code == 2
+    assert re.search(r"data: .* there, .* now", capsys.readouterr().err)
+    assert contents(left) == before
+
+
 def test_a_refused_seed_leaves_the_others_untouched(command, tmp_path, capsys):
     assert command(arguments(tmp_path, "--seeds", "4")) == 0
     before = contents(tmp_path)

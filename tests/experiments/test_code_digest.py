@@ -97,6 +97,27 @@ def test_comments_docstrings_and_layout_do_not_count(package):
     assert code_digest(MODULE) == before
 
 
+@pytest.mark.parametrize("left_out", ["toy_package.low.absolute", "toy_package.low"])
+def test_a_module_left_out_does_not_count_but_what_others_import_does(package, left_out):
+    files = {"toy_package.low.absolute": "absolute", "toy_package.low": "__init__"}
+    before = code_digest(MODULE, without=[left_out])
+    assert before != code_digest(MODULE)
+    for name, file in files.items():
+        path = package / "low" / f"{file}.py"
+        text = path.read_text()
+        path.write_text(f"{text}\nchanged = True\n")
+        assert (code_digest(MODULE, without=[left_out]) == before) == (name == left_out)
+        path.write_text(text)
+    gone = set(code_files(MODULE)) - set(code_files(MODULE, without=[left_out]))
+    assert gone == {left_out, *(["toy_package.low.named"] if left_out == "toy_package.low" else [])}
+
+
+@pytest.mark.parametrize("left_out", ["toy_package.low.unused", "toy_package.gone", "numpy"])
+def test_a_module_to_be_left_out_that_is_not_imported_is_an_error(package, left_out):
+    with pytest.raises(ValueError, match=rf"does not import '{left_out}', which was to be left"):
+        code_digest(MODULE, without=[left_out])
+
+
 def test_nothing_is_executed(package):
     for path in package.rglob("*.py"):
         path.write_text(f"raise RuntimeError('executed')\n{path.read_text()}")

@@ -171,6 +171,19 @@ def test_neither_labels_nor_test_points_choose_anything():
         assert_same_model(a, b, rtol=0, atol=0)
 
 
+def test_another_file_of_the_same_name_is_another_result(tmp_path):
+    path = tmp_path / "mine.csv"
+    config = dataclasses.replace(SMALL, dataset=str(path), seeds=(0,), n_components=3)
+    runs = []
+    for seed in (0, 1, 0):
+        rows = table("", np.random.default_rng(seed))
+        np.savetxt(path, rows, delimiter=",", fmt=["%d", "%.6f", "%.6f", "%.6f"])
+        runs += run(config, methods=("Joint-EM",), root=tmp_path / "results", n_jobs=1)
+    assert runs[0].train.log_likelihood != runs[1].train.log_likelihood
+    assert len(list((tmp_path / "results").rglob("*.json"))) == 2
+    same_runs(runs[:1], runs[2:])
+
+
 # Scores
 
 
