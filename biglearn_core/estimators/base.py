@@ -1,135 +1,81 @@
-"""What the scikit-learn estimators share: validation, and everything after the fit."""
+"""What the scikit-learn estimators share: constructor, validation, and all that follows a fit."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Real
-from typing import Any, NamedTuple
+from types import FrameType
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from biglearn_core.estimators.scaling import UnitScale, with_largest_near_one
-from biglearn_core.estimators.tables import holds_float32, with_nan
+from biglearn_core.estimators.resolution import default_floor
+from biglearn_core.estimators.rows import validate_rows, validate_weights, weighted_mean
+from biglearn_core.estimators.scaling import UnitData, to_unit_scale, with_largest_near_one
 from biglearn_core.gmm import GMM
+from biglearn_core.history import FitResult
+from biglearn_core.init import paper_start
 from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.linalg import cholesky
+from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.missing import conditional_mean, conditional_sample, evaluate_incomplete
+from biglearn_core.search.search import SearchResult
+from biglearn_core.system.devices import choose_device
 from biglearn_core.validation import check_integer, check_real
 
-__all__ = ["MixtureEstimator", "validate_rows", "validate_weights"]
+__all__ = ["MOST_STEPS", "MixtureEstimator", "warn_not_converged"]
+
+# A result, and the mean log-likelihood of its model on the data that were fitted.
+Found = tuple[FitResult | SearchResult, float]
+
+# Joint EM steps, where `max_iter` is not given.
+MOST_STEPS = 500
+
+# Of the paper's simulation.
+_PAPER_FLOOR = 1e-5
 
 _FOUND_BY_FIT = ("mixture_", "weights_", "means_", "covariances_", "precisions_")
 
 
-def validate_rows(
-    estimator: BaseEstimator, X: ArrayLike, *, allow_nan: bool, reset: bool
-) -> np.ndarray:
-    """Check data as scikit-learn does, with a remedy in every message.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Gets, or is compared with, the number and names of features.
-    X : array-like of shape (N, D)
-    allow_nan : bool
-    reset : bool
-        Whether this is a fit.
-
-    Returns
-    -------
-    X : float32 or float64 ndarray of shape (N, D)
-        NaN where a value is missing, however the table writes it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As scikit-learn.
-    """
-    table = with_nan(X)
-    try:
-        rows: np.ndarray = validate_data(
-            estimator,
-            table,
-            dtype=np.float32 if holds_float32(table) else [np.float64, np.float32],
-            order="C",
-            ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
-            reset=reset,
-        )
-    except OverflowError as error:
-        raise ValueError(f"Input X contains a number too large for float64: {error}") from error
-    except ValueError as error:
-        if "could not convert" not in str(error):
-            raise
-        raise ValueError(f"{error}: encode categorical columns as numbers, or drop them") from error
-    if np.isinf(rows).any():
-        raise ValueError(
-            f"Input X contains infinity or a value too large for {rows.dtype} in "
-            f"{np.isinf(rows).any(axis=1).sum()} rows; drop these rows, or replace the values by "
-            "NaN, which BigLearnEM takes as missing"
-        )
-    if not allow_nan and np.isnan(rows).any():
-        raise ValueError(
-            f"Input X contains NaN in {np.isnan(rows).any(axis=1).sum()} rows; drop them, or use "
-            "BigLearnEM with its default preset, which fits and imputes incomplete rows"
-        )
-    return rows
-
-
-def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
-    """Check sample weights.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (N,)
-    X : ndarray of shape (N, D)
-
-    Returns
-    -------
-    sample_weight : float64 ndarray of shape (N,)
-
-    Raises
-    ------
-    ValueError
-        When weights are of another length, not finite, negative or all zero.
-    """
-    if np.ma.is_masked(sample_weight):
-        raise ValueError(
-            f"sample_weight has {np.ma.count_masked(sample_weight)} masked entries; give every row "
-            "a weight, zero to leave it out"
-        )
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(len(X), sample_weight)
-    try:
-        weights = check_array(
-            with_nan(sample_weight), dtype=np.float64, ensure_2d=False, input_name="sample_weight"
-        )
-        if weights.shape != (len(X),):
-            raise ValueError(f"its shape is {weights.shape}, expected {(len(X),)}")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"sample_weight must hold one finite number a row: {error}") from error
-    if (weights < 0).any():
-        raise ValueError(
-            f"Negative values in data passed to sample_weight: {(weights < 0).sum()} of "
-            f"{len(weights)}; weights count copies of a row and must be non-negative"
-        )
-    if not weights.any():
-        raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
-    return weights
-
-
 class MixtureEstimator(DensityMixin, BaseEstimator):
-    """What JointEM and BigLearnEM do once fitted, in the vocabulary of GaussianMixture."""
+    """What JointEM and BigLearnEM share, in the vocabulary of GaussianMixture.
+
+    They say how they fit data with `_fit_default` and `_fit_paper`. Their parameters and attributes
+    are told there.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        *,
+        preset: Literal["default", "paper"],
+        covariance_floor: float | None,
+        max_iter: int | None,
+        tol: float,
+        n_init: int,
+        random_state: int | np.random.RandomState | None,
+        device: Literal["auto", "cpu", "cuda"],
+        verbose: int,
+    ) -> None:
+        self.n_components = n_components
+        self.preset = preset
+        self.covariance_floor = covariance_floor
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Most probable component of every row.
@@ -200,7 +146,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         log_likelihood : float
             In nats per row.
         """
-        return _weighted(self.score_samples(X).astype(np.float64), sample_weight).mean
+        return weighted_mean(self.score_samples(X).astype(np.float64), sample_weight).mean
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -233,7 +179,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         aic : float
             In nats.
         """
-        fit = _weighted(self.score_samples(X).astype(np.float64), sample_weight)
+        fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
         return float(-2 * fit.mean * fit.total + 2 * self.mixture_.n_parameters)
 
     def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -250,7 +196,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         bic : float
             In nats.
         """
-        fit = _weighted(self.score_samples(X).astype(np.float64), sample_weight)
+        fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
         return float(-2 * fit.mean * fit.total + self.mixture_.n_parameters * np.log(fit.total))
 
     def fit_predict(
@@ -405,6 +351,42 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed())
 
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+        """Bring the data to the preset's scale, fit them, and keep what was found."""
+        with self._kept_on_error(), one_thread_an_operation():
+            X, sample_weight = self._prepare(X, sample_weight)
+            device, K = choose_device(self.device), self.n_components
+            if self.preset == "paper":
+                fit = self._fit_paper
+                data = UnitData.as_it_is(X, sample_weight)
+                floor = self.covariance_floor or _PAPER_FLOOR
+            else:
+                fit = self._fit_default
+                data = to_unit_scale(X, sample_weight=sample_weight, least_rows=K)
+                floor = self.covariance_floor or default_floor(data.Z, K)
+            self._scale = data.scale
+            result, log_likelihood = fit(*data.to_torch(device), floor)
+            log_likelihood -= data.log_volume()
+            self._keep(result, log_likelihood=log_likelihood, covariance_floor=floor)
+        return self
+
+    def _fit_default(self, Z: Tensor, weights: Tensor | None, floor: float) -> Found:
+        """Fit data at unit scale."""
+        raise NotImplementedError
+
+    def _fit_paper(self, Z: Tensor, weights: Tensor | None, floor: float) -> Found:
+        """Fit data as they are by the published settings."""
+        raise NotImplementedError
+
+    def _paper_start(self, Z: Tensor, seed: int) -> GMM:
+        return paper_start(
+            self.n_components,
+            Z.shape[1],
+            generator=torch.Generator().manual_seed(seed),
+            dtype=Z.dtype,
+            device=Z.device,
+        )
+
     def _prepare(
         self, X: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -421,8 +403,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 f"n_components={self.n_components} exceeds the number of rows, n_samples={len(X)}: "
                 "use fewer components or more data"
             )
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError('device="cuda", but this machine has no CUDA device; use "auto"')
         if sample_weight is None:
             return X, None
         # A row without weight is absent, however far out it lies, and so is one whose weight beside
@@ -447,53 +427,55 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             check_real("covariance_floor", self.covariance_floor, positive=True)
         check_random_state(self.random_state)
 
-    def _torch_device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
     def _keep(
-        self,
-        model: GMM,
-        scale: UnitScale,
-        *,
-        log_likelihood: float,
-        log_volume: float,
-        n_iter: int,
-        converged: bool,
-        history: Any,
-        covariance_floor: float,
+        self, result: FitResult | SearchResult, *, log_likelihood: float, covariance_floor: float
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
-        self._scale = scale
-        model = model.to(device="cpu")
-        self._mixture = scale.undo_mixture(model)
+        model = result.model.to(device="cpu")
+        self._mixture = self._scale.undo_mixture(model)
         self._unit_mixture = model.to(dtype=torch.float64)
         self.covariance_floor_ = covariance_floor
-        self.lower_bound_ = log_likelihood - log_volume
-        self.n_iter_ = n_iter
-        self.converged_ = converged
-        self.history_ = history
+        self.lower_bound_ = log_likelihood
+        self.n_iter_ = result.n_iter
+        self.converged_ = result.converged
+        self.history_ = result.history
         least = torch.linalg.eigvalsh(self._unit_mixture.covariances.double()).amin(dim=1)
         floored = (least <= 1.001 * covariance_floor).nonzero().squeeze(1).tolist()
         if floored:
             shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
-            warnings.warn(
+            _warn(
                 f"components {floored} (shares of the data: {shares}) sit on the covariance floor "
                 f"({covariance_floor:g}): their likelihood says more about the floor than about "
                 "the data. For small ones drop rows far out and equal rows, or use fewer "
                 "components; for large ones drop constant or redundant features. Where so fine a "
-                "structure is real, lower covariance_floor",
-                ConvergenceWarning,
-                stacklevel=4,
+                "structure is real, lower covariance_floor"
             )
         empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
-            warnings.warn(
-                f"components {empty} are empty; use fewer components",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            _warn(f"components {empty} are empty; use fewer components")
+
+
+def warn_not_converged(n_iter: int) -> None:
+    """Tell that EM has not come to rest.
+
+    Parameters
+    ----------
+    n_iter : int
+        Steps that it was given.
+    """
+    _warn(f"EM has not converged in {n_iter} steps: raise max_iter or tol")
+
+
+def _warn(message: str) -> None:
+    """Warn whoever has called, through whatever of this library and scikit-learn lies between."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _is_library(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ConvergenceWarning, stacklevel=level)
+
+
+def _is_library(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("biglearn_core", "sklearn")
 
 
 def _read_only(parameter: Tensor) -> np.ndarray:
@@ -501,21 +483,3 @@ def _read_only(parameter: Tensor) -> np.ndarray:
     array = parameter.numpy().copy()
     array.flags.writeable = False
     return array
-
-
-class _Weighted(NamedTuple):
-    mean: float
-    total: float
-
-
-def _weighted(log_density: np.ndarray, sample_weight: ArrayLike | None) -> _Weighted:
-    """Mean of the log-densities, and the number of rows that the weights stand for."""
-    if sample_weight is None:
-        sample_weight = np.ones(len(log_density))
-    weights = validate_weights(sample_weight, log_density[:, None])
-    exponent = np.frexp(weights.max())[1]
-    scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
-    total, some = scaled.sum(), scaled > 0  # a log-density of −inf counts only where it has weight
-    with np.errstate(over="ignore"):
-        n_rows = float(np.ldexp(total, exponent))
-    return _Weighted(float((scaled[some] / total) @ log_density[some]), n_rows)

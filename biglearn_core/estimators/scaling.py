@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist
+from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in
@@ -190,6 +191,40 @@ class UnitData:
     Z: np.ndarray
     sample_weight: np.ndarray | None
     scale: UnitScale
+
+    @classmethod
+    def as_it_is(cls, X: np.ndarray, sample_weight: np.ndarray | None) -> UnitData:
+        """Wrap data that are taken as they are.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D)
+        sample_weight : ndarray of shape (N,), optional
+
+        Returns
+        -------
+        data : UnitData
+        """
+        weights = None if sample_weight is None else sample_weight.astype(X.dtype)
+        return cls(X, weights, UnitScale.identity(X.shape[1]))
+
+    def to_torch(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Copy rows and weights to a device.
+
+        Parameters
+        ----------
+        device : torch.device
+
+        Returns
+        -------
+        Z : Tensor of shape (M, D)
+        weights : Tensor of shape (M,) or None
+        """
+        weights = self.sample_weight
+        return (
+            torch.tensor(self.Z, device=device),
+            None if weights is None else torch.tensor(weights, device=device),
+        )
 
     def log_volume(self) -> float:
         """Average what the mean of log p(z) exceeds that of log p(x) by.

@@ -24,7 +24,8 @@ def choose_device(name: str | None = None) -> torch.device:
     Parameters
     ----------
     name : str, optional
-        "cpu", "cuda" or "cuda:N". When not given, the first GPU where there is one, else the CPU.
+        "cpu", "cuda" or "cuda:N". "auto", or none, is the first GPU where there is one, else the
+        CPU.
 
     Returns
     -------
@@ -36,11 +37,14 @@ def choose_device(name: str | None = None) -> torch.device:
         When it is not there; names those that are.
     """
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name is None:
+    if name is None or name == "auto":
         return torch.device("cuda:0" if "cuda:0" in present else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in present:
-        raise ValueError(f"device {name!r} is not there; there are: {', '.join(present)}")
+        raise ValueError(
+            f"device {name!r} is not there; there are: {', '.join(present)}; name one of them, or "
+            'use "auto"'
+        )
     return torch.device(wanted)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from biglearn_core import BigLearnEM
-from biglearn_core.estimators.base import validate_rows
+from biglearn_core.estimators.rows import validate_rows
 
 HIDDEN = 777.0  # what lies under a mask
 

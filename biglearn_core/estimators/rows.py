@@ -1,0 +1,156 @@
+"""Rows and weights as users hand them in: validated, with a remedy in every message."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from biglearn_core.estimators.tables import holds_float32, with_nan
+
+__all__ = ["WeightedMean", "validate_rows", "validate_weights", "weighted_mean"]
+
+
+def validate_rows(
+    estimator: BaseEstimator, X: ArrayLike, *, allow_nan: bool, reset: bool
+) -> np.ndarray:
+    """Check data as scikit-learn does, with a remedy in every message.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Gets, or is compared with, the number and names of features.
+    X : array-like of shape (N, D)
+    allow_nan : bool
+    reset : bool
+        Whether this is a fit.
+
+    Returns
+    -------
+    X : float32 or float64 ndarray of shape (N, D)
+        NaN where a value is missing, however the table writes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As scikit-learn.
+    """
+    table = with_nan(X)
+    try:
+        rows: np.ndarray = validate_data(
+            estimator,
+            table,
+            dtype=np.float32 if holds_float32(table) else [np.float64, np.float32],
+            order="C",
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+            reset=reset,
+        )
+    except OverflowError as error:
+        raise ValueError(f"Input X contains a number too large for float64: {error}") from error
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(f"{error}: encode categorical columns as numbers, or drop them") from error
+    if np.isinf(rows).any():
+        raise ValueError(
+            f"Input X contains infinity or a value too large for {rows.dtype} in "
+            f"{np.isinf(rows).any(axis=1).sum()} rows; drop these rows, or replace the values by "
+            "NaN, which BigLearnEM takes as missing"
+        )
+    if not allow_nan and np.isnan(rows).any():
+        raise ValueError(
+            f"Input X contains NaN in {np.isnan(rows).any(axis=1).sum()} rows; drop them, or use "
+            "BigLearnEM with its default preset, which fits and imputes incomplete rows"
+        )
+    return rows
+
+
+def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
+    """Check sample weights.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (N,)
+    X : ndarray of shape (N, D)
+
+    Returns
+    -------
+    sample_weight : float64 ndarray of shape (N,)
+
+    Raises
+    ------
+    ValueError
+        When weights are of another length, not finite, negative or all zero.
+    """
+    if np.ma.is_masked(sample_weight):
+        raise ValueError(
+            f"sample_weight has {np.ma.count_masked(sample_weight)} masked entries; give every row "
+            "a weight, zero to leave it out"
+        )
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(len(X), sample_weight)
+    try:
+        weights = check_array(
+            with_nan(sample_weight), dtype=np.float64, ensure_2d=False, input_name="sample_weight"
+        )
+        if weights.shape != (len(X),):
+            raise ValueError(f"its shape is {weights.shape}, expected {(len(X),)}")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"sample_weight must hold one finite number a row: {error}") from error
+    if (weights < 0).any():
+        raise ValueError(
+            f"Negative values in data passed to sample_weight: {(weights < 0).sum()} of "
+            f"{len(weights)}; weights count copies of a row and must be non-negative"
+        )
+    if not weights.any():
+        raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
+    return weights
+
+
+class WeightedMean(NamedTuple):
+    """A mean over rows.
+
+    Parameters
+    ----------
+    mean : float
+    total : float
+        Number of rows that the weights stand for.
+    """
+
+    mean: float
+    total: float
+
+
+def weighted_mean(log_density: np.ndarray, sample_weight: ArrayLike | None) -> WeightedMean:
+    """Take the mean of log-densities.
+
+    Parameters
+    ----------
+    log_density : float64 ndarray of shape (N,)
+        −inf counts only where it has weight.
+    sample_weight : array-like of shape (N,), optional
+
+    Returns
+    -------
+    mean : WeightedMean
+
+    Raises
+    ------
+    ValueError
+        As `validate_weights`.
+    """
+    if sample_weight is None:
+        sample_weight = np.ones(len(log_density))
+    weights = validate_weights(sample_weight, log_density[:, None])
+    exponent = np.frexp(weights.max())[1]
+    scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
+    total, some = scaled.sum(), scaled > 0
+    with np.errstate(over="ignore"):
+        n_rows = float(np.ldexp(total, exponent))
+    return WeightedMean(float((scaled[some] / total) @ log_density[some]), n_rows)
