@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from biglearn_core.experiments.store import ResultStore  # noqa: E402
 from biglearn_core.system.devices import choose_device  # noqa: E402
+from biglearn_core.system.numbers import LARGEST_SEED  # noqa: E402
 from biglearn_core.system.persistence import write_text  # noqa: E402
-from biglearn_core.validation import LARGEST_SEED  # noqa: E402
 from BL_vs_deepClustering.arguments import finite, integer_between, positive_int  # noqa: E402
 from BL_vs_deepClustering.pixels import run as fashion  # noqa: E402
 

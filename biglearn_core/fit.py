@@ -16,12 +16,8 @@ from biglearn_core.history import FitResult, Trace
 from biglearn_core.matching import Schedule, Task, run_task
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import one_thread_an_operation
-from biglearn_core.validation import (
-    check_fit,
-    check_integer,
-    check_log_likelihood,
-    check_real,
-)
+from biglearn_core.system.numbers import check_integer, check_real
+from biglearn_core.validation import check_fit, check_log_likelihood
 
 __all__ = ["fit_biglearn_em", "fit_joint_em"]
 

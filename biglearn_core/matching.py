@@ -17,7 +17,7 @@ from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import haar_orthogonal
 from biglearn_core.numerics.points import Points
-from biglearn_core.validation import check_integer, check_real, check_seed
+from biglearn_core.system.numbers import check_integer, check_real, check_seed
 
 __all__ = ["TASK_KINDS", "Schedule", "Task", "run_task"]
 

@@ -1,10 +1,9 @@
-"""What a caller hands in, checked at the edge: numbers, seeds, and the inputs of a fit."""
+"""What a caller hands to a fit, checked at the edge."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,143 +12,22 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.system.devices import check_memory
+from biglearn_core.system.numbers import check_integer, check_real, shown
 
 __all__ = [
-    "LARGEST_SEED",
     "check_covariance_floor",
     "check_data",
     "check_finite_model",
     "check_fit",
-    "check_integer",
     "check_log_likelihood",
-    "check_real",
     "check_sample_weight",
-    "check_seed",
     "check_start",
 ]
-
-# What both numpy.random.default_rng and torch.Generator.manual_seed take.
-LARGEST_SEED = 2**64 - 1
-
-# What torch counts in.
-_LARGEST_INTEGER = 2**63 - 1
 
 _REMEDY = (
     "rescale X by a power of ten (the start's means with it, its covariances and covariance_floor "
     "by the square), or fit with BigLearnEM or JointEM, which rescale by themselves"
 )
-
-
-def check_integer(name: str, value: Any, *, least: int, most: int = _LARGEST_INTEGER) -> int:
-    """Check a whole number.
-
-    Parameters
-    ----------
-    name : str
-        Of the argument, for the error.
-    value : object
-    least, most : int
-        Range, ends included.
-
-    Returns
-    -------
-    value : int
-
-    Raises
-    ------
-    TypeError
-        When it is no integer of Python or NumPy; a boolean is none.
-    ValueError
-        When it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    number = int(value)
-    if not least <= number <= most:
-        bound = f"at least {least}" if number < least else f"at most {most}"
-        raise ValueError(f"{name} must be {bound}, got {number}")
-    return number
-
-
-def check_real(
-    name: str,
-    value: Any,
-    *,
-    least: float = -math.inf,
-    positive: bool = False,
-    most: float = math.inf,
-) -> float:
-    """Check a finite number.
-
-    Parameters
-    ----------
-    name : str
-        Of the argument, for the error.
-    value : object
-    least, most : float, optional
-        Range, ends included.
-    positive : bool, default False
-        Whether it has to be above zero.
-
-    Returns
-    -------
-    value : float
-
-    Raises
-    ------
-    TypeError
-        When it is no real number of Python or NumPy; a boolean is none.
-    ValueError
-        When it is NaN, infinite or out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {_shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not (math.isfinite(number) and least <= number <= most) or (positive and number <= 0):
-        kind = "positive" if positive else "non-negative" if least == 0 else ""
-        wanted = " and ".join(filter(None, ("finite", kind)))
-        if most < math.inf:
-            wanted += f", at most {most:.3g}"
-        raise ValueError(f"{name} must be {wanted}, got {number}")
-    return number
-
-
-def check_seed(name: str, value: Any) -> int | tuple[int, ...]:
-    """Check a seed, or a sequence of them.
-
-    Parameters
-    ----------
-    name : str
-        Of the argument, for the error.
-    value : object
-
-    Returns
-    -------
-    seed : int or tuple of int
-
-    Raises
-    ------
-    TypeError
-        When it is no integer, nor a sequence of integers.
-    ValueError
-        When it is negative, above 2⁶⁴ − 1, or an empty sequence.
-    """
-    if isinstance(value, tuple | list):
-        if not value:
-            raise ValueError(f"{name} must hold at least one integer, got {value}")
-        return tuple(_one_seed(f"{name}[{i}]", part) for i, part in enumerate(value))
-    return _one_seed(name, value)
-
-
-def _one_seed(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    if not 0 <= (number := int(value)) <= LARGEST_SEED:
-        raise ValueError(f"{name} must be an integer from 0 to {LARGEST_SEED}, got {number}")
-    return number
 
 
 def check_fit(
@@ -258,7 +136,7 @@ def check_start(X: Tensor, init: GMM) -> None:
     """
     if not isinstance(init, GMM):
         raise TypeError(
-            f"init must be a GMM, got {_shown(init)}; biglearn_core.init draws one, for example "
+            f"init must be a GMM, got {shown(init)}; biglearn_core.init draws one, for example "
             "kmeans_plusplus_start(X, n_components, seed=0)"
         )
     if X.shape[1] != init.n_features:
@@ -359,7 +237,7 @@ def check_sample_weight(sample_weight: Tensor | None, X: Tensor) -> Tensor | Non
     if sample_weight is None:
         return None
     if not isinstance(sample_weight, Tensor) or sample_weight.is_complex():
-        kind = sample_weight.dtype if isinstance(sample_weight, Tensor) else _shown(sample_weight)
+        kind = sample_weight.dtype if isinstance(sample_weight, Tensor) else shown(sample_weight)
         hint = "; torch.from_numpy makes one" if isinstance(sample_weight, np.ndarray) else ""
         raise TypeError(f"sample_weight must be a torch.Tensor of real numbers, got {kind}{hint}")
     if sample_weight.shape != (X.shape[0],) or sample_weight.device != X.device:
@@ -441,9 +319,3 @@ def _largest_spread(X: Tensor) -> float:
 def _least_spread(X: Tensor) -> float:
     """How far some point has to lie from the mean, such that squares are told from zero."""
     return math.sqrt(torch.finfo(X.dtype).tiny * 16 * max(X.shape))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
-        return f"{value!r} of type {type(value).__name__}"
-    return type(value).__name__

@@ -11,7 +11,8 @@ import torch
 from biglearn_core import GMM, fit_biglearn_em, fit_joint_em
 from biglearn_core.init import kmeans_plusplus_start
 from biglearn_core.system import devices
-from biglearn_core.validation import check_integer, check_real, check_sample_weight, check_seed
+from biglearn_core.system.numbers import check_integer, check_real, check_seed
+from biglearn_core.validation import check_sample_weight
 from tests.helpers import assert_same_model, random_gmm, random_points
 
 JOINT = {"n_iter": 3, "covariance_floor": 1e-3}

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
-from biglearn_core.validation import check_integer
+from biglearn_core.system.numbers import check_integer
 from BL_vs_deepClustering.peers.training import (
     Checkpoint,
     Clustering,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
-from biglearn_core.validation import check_integer, check_real
+from biglearn_core.system.numbers import check_integer, check_real
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, kmeans_on_code
 from BL_vs_deepClustering.peers.training import (
     Checkpoint,

@@ -13,6 +13,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.numerics.arguments import n_mixture_parameters
 from BL_vs_deepClustering.peers.training import Clustering, Stopwatch
 
 __all__ = ["KMeansConfig", "PCAConfig", "PCAMixtureConfig", "cluster_kmeans",
@@ -151,21 +152,6 @@ def cluster_pca_mixture(
         seconds=clock.read(),
         curves={"log_likelihood": np.array([fit.lower_bound_ for fit in fits])},
     )
-
-
-def n_mixture_parameters(n_components: int, n_features: int) -> int:
-    """Count the free numbers of a mixture with full covariances.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-
-    Returns
-    -------
-    n_parameters : int
-    """
-    K, D = n_components, n_features
-    return K - 1 + K * D + K * D * (D + 1) // 2
 
 
 def _seeds(seed: int, n: int) -> list[int]:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from biglearn_core.system.digest import differences, digest
+from biglearn_core.system.numbers import check_real
 from biglearn_core.system.persistence import load_arrays, save_arrays
-from biglearn_core.validation import check_real
 
 __all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
            "Stopwatch", "check_precision", "count_parameters", "hard_labels",

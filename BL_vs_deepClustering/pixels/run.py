@@ -27,13 +27,9 @@ from biglearn_core.metrics import ClusteringScores, score_labels
 from biglearn_core.numerics.lowrank import floor_to_low_rank
 from biglearn_core.system.devices import check_memory, device_name
 from biglearn_core.system.digest import digest
+from biglearn_core.system.numbers import LARGEST_SEED, check_integer, check_real
 from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
-from biglearn_core.validation import (
-    LARGEST_SEED,
-    check_covariance_floor,
-    check_integer,
-    check_real,
-)
+from biglearn_core.validation import check_covariance_floor
 
 __all__ = [
     "CLASS_NAMES",

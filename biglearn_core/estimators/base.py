@@ -31,7 +31,7 @@ from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.missing import conditional_mean, conditional_sample, evaluate_incomplete
 from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
-from biglearn_core.validation import check_integer, check_real
+from biglearn_core.system.numbers import check_integer, check_real
 
 __all__ = ["MOST_STEPS", "MixtureEstimator", "warn_not_converged"]
 

@@ -16,8 +16,8 @@ from biglearn_core.history import FitResult
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.incomplete import search_incomplete
 from biglearn_core.search.search import SearchConfig, SearchResult, search_mixture
+from biglearn_core.system.numbers import check_real
 from biglearn_core.system.progress import progress_bar
-from biglearn_core.validation import check_real
 
 __all__ = ["BigLearnEM"]
 

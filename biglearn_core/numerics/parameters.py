@@ -12,7 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.arguments import check_dtype, check_parameters
+from biglearn_core.numerics.arguments import (
+    check_dtype,
+    check_parameters,
+    n_mixture_parameters,
+)
 from biglearn_core.numerics.linalg import cholesky, symmetrize
 from biglearn_core.numerics.lowrank import LowRankCovariances
 from biglearn_core.system.persistence import load_arrays, save_arrays
@@ -123,8 +127,7 @@ class Parameters:
     @property
     def n_parameters(self) -> int:
         """Free parameters of weights, means and full covariances."""
-        K, D = self.means.shape
-        return K - 1 + K * D + K * D * (D + 1) // 2
+        return n_mixture_parameters(*self.means.shape)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -133,6 +133,26 @@ class SearchConfig:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be non-negative, got {getattr(self, name)}")
 
+    def schedule(self, n_features: int, seed: tuple[int, ...]) -> Schedule:
+        """Draw the matching tasks of a burst.
+
+        Parameters
+        ----------
+        n_features : int
+        seed : tuple of int
+
+        Returns
+        -------
+        schedule : Schedule
+        """
+        return Schedule(
+            n_features=n_features,
+            seed=seed,
+            p_joint=self.p_joint,
+            p_marginal=self.p_marginal,
+            beta=self.beta,
+        )
+
 
 @dataclass(frozen=True)
 class SearchHistory:
@@ -373,6 +393,7 @@ class _Search:
         while not self._spent():
             if splits is None:
                 splits, merges = self._score(best.model)
+                self._last_step -= _SCORING_STEPS
             swaps = best_swaps(
                 splits, merges, least_gain=-config.accepted_loss / K, at_most=at_most, tried=tried
             )
@@ -420,7 +441,6 @@ class _Search:
 
     def _score(self, model: GMM) -> tuple:
         X, weights = self._X, self._weights
-        self._last_step -= _SCORING_STEPS
         stride = -(-X.shape[0] * model.n_components // _SCORED_PAIRS)
         if stride > 1:
             X, weights = X[::stride], weights[::stride]
@@ -438,13 +458,7 @@ class _Search:
     def _match(self, best: Climb, burst: int) -> Climb:
         """Take a burst of matching tasks, then joint steps and swaps."""
         config = self._config
-        schedule = Schedule(
-            n_features=best.model.n_features,
-            seed=(self._seed, self._start, burst),
-            p_joint=config.p_joint,
-            p_marginal=config.p_marginal,
-            beta=config.beta,
-        )
+        schedule = config.schedule(best.model.n_features, (self._seed, self._start, burst))
         n_local_steps = config.n_local_steps[burst % len(config.n_local_steps)]
         model = best.model
         try:

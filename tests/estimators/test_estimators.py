@@ -609,3 +609,20 @@ def test_convergence_is_judged_by_the_values_that_are_there():
     after = incomplete_em_step(points, step.model, covariance_floor=1e-4)
     gain_per_value = (after.log_likelihood - step.log_likelihood) / (~np.isnan(X)).mean()
     assert 0 <= gain_per_value < 1.01 * model.tol
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda model, X: model.fit(X),
+        lambda model, X: model.fit_predict(X),
+        lambda model, X: make_pipeline(StandardScaler(), model).fit(X),
+    ],
+)
+def test_a_warning_names_the_line_that_called(Estimator, fit, preset):
+    X = np.c_[blobs(0), np.ones(280)]
+    with pytest.warns(ConvergenceWarning) as caught:
+        fit(Estimator(4, preset=preset, max_iter=3, random_state=0), X)
+    assert {warning.filename for warning in caught} == {__file__}

@@ -144,6 +144,12 @@ def test_a_change_in_the_em_step_changes_the_key_of_whatever_uses_it(module):
     assert not any("plots" in name or "figures" in name for name in files)
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "dec", "edesc", "shallow"])
+def test_a_change_in_the_mixture_leaves_the_trained_peers_alone(name):
+    files = code_files(f"BL_vs_deepClustering.peers.{name}")
+    assert not {"biglearn_core.gmm", "biglearn_core.em"} & set(files)
+
+
 def test_the_digest_holds_all_that_an_experiment_loads():
     """What Python itself loads is the oracle."""
     module = "biglearn_core.experiments.gmm25.run"
