@@ -24,6 +24,7 @@ MODULES = (
     "biglearn_core.search.missing",
     "biglearn_core.search.incomplete",
     "biglearn_core.estimators.scaling",
+    "biglearn_core.numerics.parameters",
     "biglearn_core.init",
     "biglearn_core.matching",
     "biglearn_core.em",
