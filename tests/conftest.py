@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+# Their failures are to show the values, as those of tests do.
+pytest.register_assert_rewrite(
+    *("tests.helpers", "tests.experiments.small", "tests.fuzz.checks", "tests.faults.surroundings")
+)
+
 
 def pytest_configure():
     """Leave the other core to the other process, where pytest-xdist runs two."""

@@ -1,8 +1,15 @@
-"""What tests share: the repository, mixtures and points drawn at random, comparisons."""
+"""What tests share: the repository, random mixtures and points, comparisons, small disks."""
 
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from biglearn_core.gmm import GMM
@@ -36,3 +43,24 @@ def parameters(model):
 def assert_same_model(a, b, *, rtol=1e-9, atol=1e-9):
     for left, right in zip(parameters(a), parameters(b), strict=True):
         np.testing.assert_allclose(left, right, rtol=rtol, atol=atol)
+
+
+def load_script(path):
+    """Import a script of the repository, which lies in no package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def mounted(folder, *options):
+    """Mount something on a folder, where that is allowed."""
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting needs root on Linux")
+    if subprocess.run(["mount", *options, folder], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)

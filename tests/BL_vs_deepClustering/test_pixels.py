@@ -1,6 +1,5 @@
 """The Fashion-MNIST experiment and its command: scores, resume, kill -9, refusals."""
 
-import importlib.util
 import json
 import os
 import re
@@ -24,7 +23,7 @@ from biglearn_core.reproduce.records import Record
 from biglearn_core.system import devices, persistence
 from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables as summary
 from BL_vs_deepClustering.pixels.run import Config, Images, Trace, most_likely, run_seed
-from tests.helpers import ROOT
+from tests.helpers import ROOT, load_script
 
 CONFIG = Config(n_images=90, n_components=3, n_iterations=4, n_local_steps=2)
 
@@ -281,11 +280,8 @@ def test_kill_9_of_a_real_process(tmp_path):
 @pytest.fixture
 def command(monkeypatch):
     """The script, on sixty synthetic images of 784 pixels."""
-    path = ROOT / "BL_vs_deepClustering" / "main_BigLearnEM.py"
-    spec = importlib.util.spec_from_file_location("main_BigLearnEM", path)
-    module = importlib.util.module_from_spec(spec)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    spec.loader.exec_module(module)
+    module = load_script("BL_vs_deepClustering/main_BigLearnEM.py")
     monkeypatch.setattr(fashion, "load_images", lambda n, *, device: synthetic(60, 784))
     monkeypatch.setattr(devices, "available_bytes", lambda device: 64 * 10**9)
     return module.main

@@ -14,11 +14,8 @@ from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL
 from biglearn_core.experiments.store import write_record
 from biglearn_core.metrics import KLEvaluator
 from biglearn_core.reproduce.records import read_record
+from tests.experiments.small import GMM25 as SMALL, same_gmm25 as same_runs
 from tests.helpers import assert_same_model
-
-SMALL = Config(
-    seeds=(1, 2), n_train=150, n_test=200, joint_iterations=6, biglearn_iterations=8, n_snapshots=4
-)
 
 
 def test_data_replay_the_published_streams():
@@ -58,16 +55,6 @@ def test_biglearn_em_escapes_where_joint_em_is_stuck():
             for fitted in [gmm25.fit_method(method, data, config, seed=seed)]
         }
         assert kl["BigLearn-EM"] < 0.8 * kl["Joint-EM"]
-
-
-def same_runs(a, b):
-    for left, right in zip(a, b, strict=True):
-        assert (left.seed, left.optimum_kl) == (right.seed, right.optimum_kl)
-        for method in gmm25.METHODS:
-            one, other = left.methods[method], right.methods[method]
-            np.testing.assert_array_equal(one.kl, other.kl)
-            assert_same_model(one.final, other.final, rtol=0, atol=0)
-            assert_same_model(one.fair, other.fair, rtol=0, atol=0)
 
 
 def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):

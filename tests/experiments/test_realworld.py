@@ -27,7 +27,6 @@ from biglearn_core.experiments.realworld import (
 from biglearn_core.experiments.realworld.peers import PEERS, fit_peer
 from biglearn_core.experiments.realworld.run import (
     METHODS,
-    Config,
     MethodRun,
     Scores,
     fit_method,
@@ -37,33 +36,15 @@ from biglearn_core.experiments.realworld.run import (
     settings,
 )
 from biglearn_core.reproduce.records import Record
+from tests.experiments.small import OURS, REALWORLD as SMALL, same_realworld as same_runs
 from tests.helpers import assert_same_model, parameters as model_parameters
 from tests.oracle import naive_log_prob
-
-SMALL = Config(
-    dataset="glass",
-    seeds=(0, 1),
-    biglearn_iterations=12,
-    joint_iterations=15,
-    evaluate_every=4,
-    peer_inits=1,
-    peer_iterations=20,
-)
-OURS = ("BigLearn-EM", "Joint-EM")
 
 
 @pytest.fixture(scope="module")
 def small_runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     return root, run(SMALL, root=root, n_jobs=1)
-
-
-def same_runs(a, b):
-    assert [(r.method, r.seed) for r in a] == [(r.method, r.seed) for r in b]
-    for left, right in zip(a, b, strict=True):
-        assert (left.train, left.test, left.n_iter) == (right.train, right.test, right.n_iter)
-        np.testing.assert_array_equal(left.curve, right.curve)
-        assert_same_model(left.model, right.model, rtol=0, atol=0)
 
 
 # Settings

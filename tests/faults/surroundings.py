@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import nbformat
-import pytest
 import yaml
 
 from biglearn_core.experiments.parallel import run_jobs
-from tests.helpers import ROOT
+from tests.helpers import ROOT, mounted
 
 LIMIT = 120
 
@@ -102,19 +101,6 @@ def is_running(pid):
         return False
     status = Path(f"/proc/{pid}/stat")  # a zombie has ended, though nobody has asked for it
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-@contextlib.contextmanager
-def mounted(folder, *options):
-    """Mount something on a folder, where that is allowed."""
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting needs root on Linux")
-    if subprocess.run(["mount", *options, folder], stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def small_disk(folder):

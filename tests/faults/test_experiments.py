@@ -18,14 +18,13 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from biglearn_core.experiments.gmm25 import run as gmm25
 from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.experiments.recording import Recorder
 from biglearn_core.system import persistence
-from biglearn_core.system.persistence import load_arrays, save_arrays
+from biglearn_core.system.persistence import load_arrays
 from BL_vs_deepClustering.comparison import run as deep_clustering
 from BL_vs_deepClustering.pixels import run as fashion
 from tests.BL_vs_deepClustering.test_comparison import CONFIG, same_peers, synthetic_images
@@ -35,8 +34,7 @@ from tests.BL_vs_deepClustering.test_pixels import (
     store_at,
     synthetic,
 )
-from tests.experiments.test_gmm25 import SMALL as GMM25, same_runs as same_gmm25
-from tests.experiments.test_realworld import OURS, SMALL as REALWORLD, same_runs as same_realworld
+from tests.experiments.small import GMM25, OURS, REALWORLD, same_gmm25, same_realworld
 from tests.faults.surroundings import (
     LIMIT,
     assert_gone,
@@ -208,18 +206,6 @@ def test_a_damaged_state_is_refused_and_deleting_it_helps(tmp_path, unbroken, ki
     with anew if kind == "scores" else contextlib.nullcontext():
         mended = run_fashion(tmp_path)
     same_fashion_runs(mended, unbroken["fashion"])
-
-
-@pytest.mark.parametrize("offset", [6, 8])  # flags, compression method
-def test_a_damaged_zip_header_is_a_clear_error(tmp_path, offset):
-    path = tmp_path / "state.npz"
-    save_arrays(path, {"x": np.arange(4.0)})
-    content = bytearray(path.read_bytes())
-    directory = content.rindex(b"PK\x01\x02")
-    content[directory + offset + 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="delete it"):
-        load_arrays(path)
 
 
 OF_A_PROCESS = r"\w*seconds|peak_bytes|arrays_sha256|n_threads"

@@ -2,11 +2,10 @@
 
 import importlib
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import load_script
 
 MODULES = (
     *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
@@ -18,10 +17,7 @@ SCRIPTS = ("docs/build.py", "benchmarks/table.py", "tools/lock.py")
 def loaded(command):
     if command in MODULES:
         return importlib.import_module(f"biglearn_core.{command}")
-    spec = importlib.util.spec_from_file_location(Path(command).stem, ROOT / command)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(command)
 
 
 @pytest.mark.parametrize("command", [*MODULES, *SCRIPTS])

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from biglearn_core.reproduce.run import profile_parameters
-from tests.helpers import ROOT
+from tests.helpers import ROOT, load_script
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-cuda.lock")
@@ -116,15 +116,8 @@ def test_the_locks_hold_all_that_is_needed_here_and_nothing_else():
     assert set(reached) == set(pinned(*here, on_this_machine=True))
 
 
-def tool_named(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
 def test_the_ends_of_the_ranges_are_those_of_the_core_and_its_tests():
-    tool = tool_named("ranges")
+    tool = load_script("tools/ranges.py")
     lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
     assert tool.requirements(oldest=False) == lines
     for oldest, line in zip(tool.requirements(oldest=True), lines, strict=True):
@@ -137,7 +130,7 @@ def test_the_ends_of_the_ranges_are_those_of_the_core_and_its_tests():
 
 
 def test_the_tool_lays_the_locks_out_as_they_are():
-    tool = tool_named("lock")
+    tool = load_script("tools/lock.py")
     old = {name: (ROOT / name).read_text() for name in LOCKS}
     (torch,) = tool.blocks(old["requirements-torch.lock"])
     others = tool.blocks(old["requirements.lock"] + old["requirements-cuda.lock"])
