@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biglearn_core.experiments.published import (
-    FASHION_PEERS,
-    LABELS,
-    QUOTED,
-    SCORES,
-)
+from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
 from biglearn_core.experiments.record import rows
 from biglearn_core.experiments.statistics import Sample
 from BL_vs_deepClustering.comparison.run import METHODS, Config, PeerRun
@@ -192,7 +187,7 @@ def record(
     -------
     record : dict
         JSON-able, as `experiments.record` states, with the errors of every pretraining by epoch in
-        `curves`. Seconds include the pretraining that a method needs.
+        `curves`.
     """
     collected = entries(runs, pixels)
     scores, costs, curves = [], [], []

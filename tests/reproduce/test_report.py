@@ -273,7 +273,9 @@ def nodes(document):
             yield from nodes(document[key])
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_a_record_with_any_other_value_is_used_or_refused_by_name(tmp_path, data):
     path = data.draw(st.sampled_from(RECORDS))
