@@ -134,6 +134,39 @@ class Autoencoder(nn.Module):
         self.encoder = _layers(widths, generator)
         self.decoder = _layers(widths[::-1], generator)
 
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        config: PretrainConfig,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> Autoencoder:
+        """Rebuild what `Pretrained.arrays` gave.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+        config : PretrainConfig
+            Of the pretraining.
+        device : torch.device or str
+
+        Returns
+        -------
+        model : Autoencoder
+        """
+        prefix = "weight/"
+        weights = {
+            name.removeprefix(prefix): torch.tensor(array)
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        n_features = weights["encoder.0.weight"].shape[1]
+        # The weights drawn here are overwritten.
+        model = cls(n_features, config.hidden, config.n_code, generator=torch.Generator())
+        model.load_state_dict(weights)
+        return model.to(device).requires_grad_(False)
+
     def forward(self, X: Tensor) -> Tensor:
         """Reconstruct points.
 
@@ -181,7 +214,7 @@ class Pretrained:
     restarts: int = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Weights, losses and restarts by name, for `from_arrays`.
+        """Weights, losses and restarts by name; `Autoencoder.from_arrays` takes the weights.
 
         Returns
         -------
@@ -190,42 +223,6 @@ class Pretrained:
         weights = self.model.state_dict().items()
         own = {"losses": self.losses, "restarts": np.array(self.restarts)}
         return own | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
-
-    @classmethod
-    def from_arrays(
-        cls,
-        arrays: Mapping[str, np.ndarray],
-        config: PretrainConfig,
-        *,
-        seconds: float,
-        device: torch.device | str = "cpu",
-    ) -> Pretrained:
-        """Rebuild what `arrays` gave.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-        config : PretrainConfig
-            Of the pretraining.
-        seconds : float
-        device : torch.device or str
-
-        Returns
-        -------
-        pretrained : Pretrained
-        """
-        prefix = "weight/"
-        weights = {
-            name.removeprefix(prefix): torch.tensor(array)
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
-        n_features = weights["encoder.0.weight"].shape[1]
-        # The weights drawn here are overwritten.
-        model = Autoencoder(n_features, config.hidden, config.n_code, generator=torch.Generator())
-        model.load_state_dict(weights)
-        model = model.to(device).requires_grad_(False)
-        return cls(model, arrays["losses"], seconds, int(arrays["restarts"]))
 
 
 def pretrain(

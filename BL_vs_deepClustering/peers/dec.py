@@ -45,13 +45,12 @@ from BL_vs_deepClustering.peers.training import (
     in_chunks,
 )
 
-__all__ = ["DECConfig", "dec_config", "fit_dec", "idec_config", "soft_assignment",
-           "target_distribution"]  # fmt: skip
+__all__ = ["DEC", "IDEC", "DECConfig", "fit_dec", "soft_assignment", "target_distribution"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DECConfig(OptimizerConfig):
-    """Settings of DEC or IDEC; `dec_config` and `idec_config` give the published ones.
+    """Settings of DEC or IDEC; `DEC` and `IDEC` are the published ones.
 
     Parameters
     ----------
@@ -92,44 +91,8 @@ class DECConfig(OptimizerConfig):
         return -(-self.max_updates // self.update_interval)
 
 
-def dec_config(*, max_updates: int = 20000) -> DECConfig:
-    """Give DEC's published settings.
-
-    Parameters
-    ----------
-    max_updates : int, default 20000
-
-    Returns
-    -------
-    config : DECConfig
-    """
-    return DECConfig(
-        keep_decoder=False,
-        clustering_weight=1.0,
-        optimizer="sgd",
-        learning_rate=0.01,
-        max_updates=max_updates,
-    )
-
-
-def idec_config(*, max_updates: int = 20000) -> DECConfig:
-    """Give IDEC's published settings.
-
-    Parameters
-    ----------
-    max_updates : int, default 20000
-
-    Returns
-    -------
-    config : DECConfig
-    """
-    return DECConfig(
-        keep_decoder=True,
-        clustering_weight=0.1,
-        optimizer="adam",
-        learning_rate=1e-3,
-        max_updates=max_updates,
-    )
+DEC = DECConfig(keep_decoder=False, clustering_weight=1.0, optimizer="sgd", learning_rate=0.01)
+IDEC = DECConfig(keep_decoder=True, clustering_weight=0.1, optimizer="adam", learning_rate=1e-3)
 
 
 def soft_assignment(Z: Tensor, centres: Tensor) -> Tensor:

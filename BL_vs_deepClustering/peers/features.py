@@ -84,7 +84,13 @@ def to_unit_mean_variance(Z: Tensor) -> Tensor:
 
 
 def cluster_features(
-    Z: Tensor, n_clusters: int, config: FeatureMixtureConfig, *, seed: int, n_projection: int
+    Z: Tensor,
+    n_clusters: int,
+    config: FeatureMixtureConfig,
+    *,
+    seed: int,
+    n_projection: int,
+    clock: Stopwatch,
 ) -> Clustering:
     """Cluster points by BigLearn-EM on their features.
 
@@ -96,6 +102,8 @@ def cluster_features(
     seed : int
     n_projection : int
         Parameters of what makes the features, counted with those of the mixture.
+    clock : Stopwatch
+        Started before the features were made, which is a part of the method.
 
     Returns
     -------
@@ -103,7 +111,6 @@ def cluster_features(
         Its history has a row per candidate; its curve is the mean log-likelihood of each, in nats,
         in the units of the scaled features.
     """
-    clock = Stopwatch()
     scaled = to_unit_mean_variance(Z)
     seeds = np.random.default_rng(seed).integers(2**31, size=config.n_init).tolist()
     candidates = progress(

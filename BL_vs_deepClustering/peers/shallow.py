@@ -140,15 +140,14 @@ def cluster_pca_mixture(
             warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
             history.append(mixture.fit_predict(Z))
         fits.append(mixture)
-    best = max(range(len(fits)), key=lambda i: fits[i].lower_bound_)
-    n, d = X.shape[1], config.n_directions
-    projection = n + n * d
+    best, clusters = max(zip(fits, history, strict=True), key=lambda pair: pair[0].lower_bound_)
+    d = config.n_directions
     return Clustering(
-        clusters=history[best].astype(np.int16),
+        clusters=clusters.astype(np.int16),
         history=np.array(history, dtype=np.int16),
-        n_parameters=projection + n_mixture_parameters(n_clusters, d),
-        n_steps=int(fits[best].n_iter_),
-        converged=bool(fits[best].converged_),
+        n_parameters=X.shape[1] * (d + 1) + n_mixture_parameters(n_clusters, d),
+        n_steps=int(best.n_iter_),
+        converged=bool(best.converged_),
         seconds=clock.read(),
         curves={"log_likelihood": np.array([fit.lower_bound_ for fit in fits])},
     )

@@ -21,7 +21,7 @@ from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
            "Stopwatch", "check_precision", "count_parameters", "hard_labels",
-           "in_chunks", "matmul_precision"]  # fmt: skip
+           "in_chunks", "matmul_precision", "training_arithmetic"]  # fmt: skip
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -122,6 +122,27 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def training_arithmetic(precision: MatmulPrecision) -> Iterator[None]:
+    """Set how numbers are treated while a network is trained.
+
+    Denormal numbers count as zero: the momentum of a unit that no point excites decays into them
+    and stays there, where it changes no weight but makes every update several times as long.
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        As in `matmul_precision`.
+    """
+    flushed = bool(torch.tensor(1e-39) * 1 == 0)  # torch tells the setting in no other way
+    torch.set_flush_denormal(True)
+    try:
+        with matmul_precision(precision):
+            yield
+    finally:
+        torch.set_flush_denormal(flushed)
 
 
 def check_precision(precision: str) -> None:
@@ -300,11 +321,6 @@ class Checkpoint:
                 content[f"optimizer/{number}/{name}"] = tensor.cpu().numpy()
         content |= {f"arrays/{name}": np.asarray(array) for name, array in arrays.items()}
         save_arrays(self._path, content)
-
-    def remove(self) -> None:
-        """Delete the state, once its outcome is saved elsewhere."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
 
 def _put(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +21,16 @@ from biglearn_core.metrics import score_labels
 from biglearn_core.reproduce.records import Record, read_record
 from biglearn_core.system.persistence import load_arrays, save_arrays
 from BL_vs_deepClustering.comparison import figures as plots, run as deep, tables as summary
+from BL_vs_deepClustering.comparison.methods import METHODS
 from BL_vs_deepClustering.peers import autoencoder, dec, edesc, training
-from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig, pretrain
-from BL_vs_deepClustering.peers.dec import dec_config, fit_dec, idec_config, soft_assignment
+from BL_vs_deepClustering.peers.autoencoder import (
+    Autoencoder,
+    PretrainConfig,
+    cluster_code,
+    pretrain,
+)
+from BL_vs_deepClustering.peers.biglearn_pca import ComponentMixtureConfig
+from BL_vs_deepClustering.peers.dec import DEC, IDEC, fit_dec, soft_assignment
 from BL_vs_deepClustering.peers.edesc import EDESCConfig, fit_edesc
 from BL_vs_deepClustering.peers.features import (
     FeatureMixtureConfig,
@@ -159,17 +167,16 @@ def test_edesc_step_in_chunks_is_the_gradient_of_the_whole(small):
         torch.testing.assert_close(found.grad, wanted.grad, atol=1e-7, rtol=1e-4)
 
 
-@pytest.mark.parametrize("make", [dec_config, idec_config])
-def test_loss_is_mean_divergence_and_mean_error(small, make):
+@pytest.mark.parametrize("config", [DEC, IDEC])
+def test_loss_is_mean_divergence_and_mean_error(small, config):
     X, pretrained = small
-    config = make()
     model = dec._Model(pretrained, K, keep_decoder=config.keep_decoder)
     model.centres.data = pretrained.encode(X[:K])
     rows = X[:40]
     q = naive_soft_assignment(pretrained.encode(rows).numpy(), model.centres.detach().numpy())
     p = naive_target(q)
     wanted = config.clustering_weight * np.mean(np.sum(p * np.log(p / q), axis=1))
-    if make is idec_config:
+    if config is IDEC:
         assert config.clustering_weight == 0.1
         with torch.no_grad():
             wanted += np.mean((pretrained(rows) - rows).numpy() ** 2)
@@ -179,8 +186,8 @@ def test_loss_is_mean_divergence_and_mean_error(small, make):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("make", [dec_config, idec_config])
-def test_targets_come_from_all_points(small, monkeypatch, make):
+@pytest.mark.parametrize("config", [DEC, IDEC])
+def test_targets_come_from_all_points(small, monkeypatch, config):
     """The mini-batches' targets are rows of one target of all points, renewed with the model."""
     X, pretrained = small
     seen, targets = [], []
@@ -199,7 +206,7 @@ def test_targets_come_from_all_points(small, monkeypatch, make):
 
     monkeypatch.setattr(dec, "target_distribution", target)
     monkeypatch.setattr(dec._Model, "loss", loss)
-    fit_dec(X, pretrained, K, quick(make(), max_updates=12, tol=0.0), seed=0)
+    fit_dec(X, pretrained, K, quick(config, max_updates=12, tol=0.0), seed=0)
     assert seen == [len(X)] * 3  # updates 0, 5 and 10
     assert not torch.equal(targets[0], targets[1])
 
@@ -228,7 +235,7 @@ def test_it_stops_when_fewer_labels_change_than_the_tolerance(
     X, pretrained = small
     shares = iter(changes)
     monkeypatch.setattr(dec, "changed_share", lambda clusters, previous: next(shares))
-    found = fit_dec(X, pretrained, K, quick(dec_config(), max_updates=18, tol=tol), seed=0)
+    found = fit_dec(X, pretrained, K, quick(DEC, max_updates=18, tol=tol), seed=0)
     assert found.converged is (rounds < len(changes))
     assert len(found.curves["changed_labels"]) == rounds
     assert found.n_steps == (5 * rounds if rounds < 4 else 18)
@@ -250,7 +257,7 @@ def test_dec_sharpens_its_assignments(small, monkeypatch):
         return real(q)
 
     monkeypatch.setattr(dec, "target_distribution", target)
-    found = fit_dec(X, pretrained, K, quick(dec_config(), max_updates=100, tol=0.0), seed=0)
+    found = fit_dec(X, pretrained, K, quick(DEC, max_updates=100, tol=0.0), seed=0)
     assert confidence[-1] > confidence[0]
     assert torch.equal(before, pretrained.encoder[0].weight)  # a copy was trained
     widths = [D, 16, 12, 4]
@@ -335,11 +342,12 @@ def test_killed_around_a_restart_it_goes_on_to_the_same_weights(
 def test_a_saved_autoencoder_is_the_same(small):
     X, model = small
     trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5, restarts=2)
-    again = autoencoder.Pretrained.from_arrays(trained.arrays(), TINY, seconds=1.5)
-    assert torch.equal(again.model.encode(X), model.encode(X))
-    assert torch.equal(again.model(X), model(X))
-    np.testing.assert_array_equal(again.losses, trained.losses)
-    assert again.restarts == 2
+    arrays = trained.arrays()
+    again = Autoencoder.from_arrays(arrays, TINY)
+    assert torch.equal(again.encode(X), model.encode(X))
+    assert torch.equal(again(X), model(X))
+    np.testing.assert_array_equal(arrays["losses"], trained.losses)
+    assert arrays["restarts"] == 2
 
 
 def test_weights_start_in_their_range_and_the_rate_falls():
@@ -374,10 +382,10 @@ def fits(X, pretrained, wide=None):
     return {
         "pretrain": lambda path: pretrain(X, TINY, seed=2, checkpoint=path),
         "dec": lambda path: fit_dec(
-            X, pretrained, K, quick(dec_config(), max_updates=23, tol=0.0), seed=0, checkpoint=path
+            X, pretrained, K, quick(DEC, max_updates=23, tol=0.0), seed=0, checkpoint=path
         ),
         "idec": lambda path: fit_dec(
-            X, pretrained, K, quick(idec_config(), max_updates=23, tol=0.0), seed=0, checkpoint=path
+            X, pretrained, K, quick(IDEC, max_updates=23, tol=0.0), seed=0, checkpoint=path
         ),
         "edesc": lambda path: fit_edesc(X, wide, K, config, seed=0, checkpoint=path),
     }
@@ -483,12 +491,13 @@ def test_principal_components_keep_units_and_variance():
 def test_feature_mixture_keeps_the_highest_likelihood_and_ignores_scale():
     Z = torch.tensor(principal_components(synthetic().X, 4))
     config = FeatureMixtureConfig(n_init=2, n_iterations=5)
-    found = cluster_features(Z, K, config, seed=0, n_projection=7)
+    options = {"seed": 0, "n_projection": 7, "clock": training.Stopwatch()}
+    found = cluster_features(Z, K, config, **options)
     best = int(found.curves["log_likelihood"].argmax())
     assert len(found.history) == 4
     np.testing.assert_array_equal(found.clusters, found.history[best])
     assert found.n_parameters == 7 + (K - 1) + K * 4 + K * 10
-    scaled = cluster_features(64 * Z + 8, K, config, seed=0, n_projection=7)
+    scaled = cluster_features(64 * Z + 8, K, config, **options)
     assert score_labels(found.clusters, scaled.clusters).ari > 0.99
     unit = to_unit_mean_variance(Z)
     assert unit.square().mean().item() == pytest.approx(1, rel=1e-4)
@@ -499,16 +508,27 @@ def test_feature_mixture_keeps_the_highest_likelihood_and_ignores_scale():
 CONFIG = deep.Config(seeds=(0, 1), n_images=90, n_clusters=3, n_epochs=2, n_updates=3, n_steps=3)
 
 
+def with_rows(patch, rows):
+    """Change some fields of the rows of methods."""
+    changed = {name: replace(deep.METHODS[name], **fields) for name, fields in rows.items()}
+    patch.setattr(deep, "METHODS", {**deep.METHODS, **changed})
+
+
+def few_components(patch):
+    """Let BigLearn-EM take five principal components."""
+    settings = ComponentMixtureConfig(n_directions=5)
+    with_rows(patch, {"biglearn-pca": {"settings": lambda common: settings}})
+
+
 @contextlib.contextmanager
 def synthetic_images():
     """Put ninety synthetic images of 784 pixels in the place of Fashion-MNIST.
 
     Their principal components are five.
     """
-    few = deep.PCAMixtureConfig(n_directions=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
-        patch.setattr(deep, "PCAConfig", lambda: few)
+        few_components(patch)
         deep._images.cache_clear()
         yield patch
         deep._images.cache_clear()
@@ -541,7 +561,7 @@ def same_peers(runs, others):
 
 def test_every_method_is_run_scored_and_saved(finished):
     root, runs = finished
-    assert [(r.method, r.seed) for r in runs] == [(m, s) for m in deep.METHODS for s in (0, 1)]
+    assert [(r.method, r.seed) for r in runs] == [(m, s) for m in METHODS for s in (0, 1)]
     classes = synthetic(90, 784).classes
     for run in runs:
         assert run.final == score_labels(classes, run.clusters)
@@ -553,16 +573,12 @@ def test_every_method_is_run_scored_and_saved(finished):
     shared = by_method["dec"].curves["reconstruction"]
     np.testing.assert_array_equal(shared, by_method["biglearn-ae"].curves["reconstruction"])
     saved = json.loads(next(root.glob("dec/*/seed_0.json")).read_text())
-    assert saved["final"]["acc"] == runs[deep.METHODS.index("dec") * 2].final.acc
+    assert saved["final"]["acc"] == next(run for run in runs if run.method == "dec").final.acc
 
 
 def test_finished_runs_are_read(finished, images, monkeypatch):
     root, runs = finished
-
-    def refuse(*arguments, **options):
-        raise AssertionError("something was computed again")
-
-    monkeypatch.setattr(deep, "load_images", refuse)
+    monkeypatch.setattr(deep, "load_images", refusing(deep.load_images))
     again = deep.run(CONFIG, root=root, n_jobs=1)
     for run, other in zip(again, runs, strict=True):
         np.testing.assert_array_equal(run.clusters, other.clusters)
@@ -572,7 +588,7 @@ def test_finished_runs_are_read(finished, images, monkeypatch):
 def test_labels_change_scores_alone(images, monkeypatch, tmp_path):
     config = replace(CONFIG, seeds=(0,))
     runs = deep.run(config, root=tmp_path / "true", n_jobs=1)
-    assert len(runs) == len(deep.METHODS)
+    assert len(runs) == len(METHODS)
     permuted = np.random.default_rng(5).permutation(90)
 
     def other_labels(n, *, device):
@@ -587,15 +603,30 @@ def test_labels_change_scores_alone(images, monkeypatch, tmp_path):
         assert not np.array_equal(run.acc, other.acc)
 
 
+def refusing(function):
+    """Stand for a function that must not be called."""
+
+    @wraps(function)
+    def call(*arguments, **options):
+        raise AssertionError("something was computed again")
+
+    return call
+
+
 def test_a_run_killed_between_methods_goes_on(images, monkeypatch, tmp_path):
     config = replace(CONFIG, seeds=(0,), methods=("ae-kmeans", "dec"))
+
+    @wraps(cluster_code)
+    def killed(*arguments, **options):
+        raise Killed
+
     with monkeypatch.context() as patch:
-        patch.setattr(deep, "cluster_code", lambda *a, **k: (_ for _ in ()).throw(Killed))
+        with_rows(patch, {"ae-kmeans": {"fit": killed}})
         with pytest.raises(Killed):
             deep.run(config, root=tmp_path, n_jobs=1)
     assert len(list(tmp_path.glob("*/*/seed_0.json"))) == 2  # the autoencoder and DEC
-    monkeypatch.setattr(deep, "pretrain", None)  # what is finished is not begun again
-    monkeypatch.setattr(deep, "fit_dec", None)
+    monkeypatch.setattr(deep, "pretrain", refusing(pretrain))  # what is finished is not begun again
+    with_rows(monkeypatch, {"dec": {"fit": refusing(fit_dec)}})
     assert [run.method for run in deep.run(config, root=tmp_path, n_jobs=1)] == ["ae-kmeans", "dec"]
 
 
@@ -605,10 +636,13 @@ def test_an_autoencoder_that_two_methods_need_is_trained_once(tmp_path):
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from tests.BL_vs_deepClustering import test_comparison as tests
+from functools import wraps
 from pathlib import Path
+from biglearn_core.experiments import jobs
 deep, method, folder = tests.deep, sys.argv[1], Path({str(tmp_path)!r})
 deep.load_images = lambda n, *, device: tests.synthetic(n, 784)
-real, lock = deep.pretrain, deep.run_lock
+real, lock = deep.pretrain, jobs.run_lock
+@wraps(real)
 def pretrain(*arguments, **options):
     (folder / f"trained_by_{{method}}").touch()
     deadline = time.monotonic() + 120
@@ -620,7 +654,7 @@ def run_lock(path, **options):
     if path.parent.parent.name == "autoencoder":
         (folder / f"at_lock_{{method}}").touch()
     return lock(path, **options)
-deep.pretrain, deep.run_lock = pretrain, run_lock
+deep.pretrain, jobs.run_lock = pretrain, run_lock
 config = tests.replace(tests.CONFIG, seeds=(0,), methods=(method,))
 (run,) = deep.run(config, root=folder, n_jobs=1)
 print(run.pretrain_seconds)
@@ -629,7 +663,7 @@ print(run.pretrain_seconds)
         subprocess.Popen([sys.executable, "-c", code, method], stdout=subprocess.PIPE, text=True)
         for method in ("ae-kmeans", "dec")
     ]
-    printed = [process.communicate(timeout=120)[0] for process in started]
+    printed = [process.communicate(timeout=300)[0] for process in started]
     assert printed[0] == printed[1] != ""
     assert len(list(tmp_path.glob("trained_by_*"))) == 1
     assert len(list(tmp_path.glob("autoencoder/*/seed_0.json"))) == 1
@@ -642,6 +676,7 @@ def test_precision_is_of_the_networks_alone_and_is_put_back(
     seen, flushed = {}, {}
 
     def telling(name, real):
+        @wraps(real)
         def call(*arguments, **options):
             seen[name] = torch.get_float32_matmul_precision()
             flushed[name] = bool(torch.tensor(1e-39) * 1 == 0)
@@ -649,12 +684,12 @@ def test_precision_is_of_the_networks_alone_and_is_put_back(
 
         return call
 
-    for name in ("pretrain", "fit_dec", "fit_edesc", "cluster_code", "cluster_features"):
-        monkeypatch.setattr(deep, name, telling(name, getattr(deep, name)))
     methods = ("ae-kmeans", "dec", "edesc", "biglearn-ae")
+    monkeypatch.setattr(deep, "pretrain", telling("pretrain", pretrain))
+    with_rows(monkeypatch, {m: {"fit": telling(m, METHODS[m].fit)} for m in methods})
     config = replace(CONFIG, seeds=(0,), methods=methods, precision=precision)
     deep.run(config, root=tmp_path, n_jobs=1)
-    trained = {"pretrain", "fit_dec", "fit_edesc"}
+    trained = {"pretrain", "dec", "edesc"}
     assert seen == {name: precision if name in trained else "highest" for name in seen}
     assert flushed == {name: name in trained for name in seen}
     assert len(seen) == 5
@@ -680,8 +715,8 @@ def test_a_damaged_autoencoder_is_made_anew_and_nothing_else(finished, images, t
 
 def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path):
     def keys(config):
-        plan = deep._Plan.of(config, tmp_path, torch.device("cpu"))
-        return {method: store.folder.name for method, store in plan.peers.items()}
+        device = torch.device("cpu")
+        return {m: deep._peer(m, config, tmp_path, device).store.key for m in config.methods}
 
     own = keys(CONFIG)
     more_epochs = keys(replace(CONFIG, n_epochs=9))
@@ -694,7 +729,7 @@ def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path)
     }
     assert keys(replace(CONFIG, seeds=(7,), methods=("dec",)))["dec"] == own["dec"]
     with monkeypatch.context() as patch:
-        patch.setattr(deep, "PCAConfig", lambda: deep.PCAMixtureConfig(n_directions=5))
+        few_components(patch)
         assert {m for m in own if own[m] != keys(CONFIG)[m]} == {"biglearn-pca"}
     real = Path.read_text
 
@@ -845,20 +880,20 @@ def test_command_refuses(command, tmp_path, capsys, option, message):
     ("make", "message"),
     [
         (lambda: deep.Config(methods=("dce",)), r"no method 'dce'; there are: kmeans, .*edesc"),
-        (lambda: replace(dec_config(), optimizer="lion"), r"sgd.*adam.*'lion'"),
+        (lambda: replace(DEC, optimizer="lion"), r"sgd.*adam.*'lion'"),
         (lambda: deep.Config(seeds=(0, 1, 0)), r"seeds must differ .*\(0, 1, 0\)"),
         (lambda: deep.Config(methods=("dec", "dec")), r"methods must differ"),
         (lambda: deep.Config(seeds=(-1,)), r"must not be negative, got \(-1,\)"),
         (lambda: deep.Config(n_epochs=0), r"n_epochs must be at least 1, got 0"),
         (lambda: deep.Config(precision="low"), r"highest, high, medium; got 'low'"),
         (lambda: PretrainConfig(optimizer="lion"), r"sgd.*adam.*'lion'"),
-        (lambda: dec_config(max_updates=0), r"max_updates must be at least 1, got 0"),
+        (lambda: replace(DEC, max_updates=0), r"max_updates must be at least 1, got 0"),
         (lambda: EDESCConfig(n_steps=0), r"n_steps must be at least 1, got 0"),
         (lambda: PretrainConfig(n_epochs=0), r"n_epochs must be at least 1, got 0"),
         (lambda: FeatureMixtureConfig(n_init=0), r"n_init must be at least 1, got 0"),
-        (lambda: dec_config(max_updates=2**64), r"max_updates must be at most"),
-        (lambda: replace(dec_config(), learning_rate=np.nan), r"learning_rate must be finite"),
-        (lambda: replace(idec_config(), tol=-1.0), r"tol must be finite and non-negative"),
+        (lambda: replace(DEC, max_updates=2**64), r"max_updates must be at most"),
+        (lambda: replace(DEC, learning_rate=np.nan), r"learning_rate must be finite"),
+        (lambda: replace(IDEC, tol=-1.0), r"tol must be finite and non-negative"),
         (lambda: PretrainConfig(momentum=np.inf), r"momentum must be finite"),
         (lambda: PretrainConfig(batch_size=0), r"batch_size must be at least 1, got 0"),
         (lambda: EDESCConfig(smoothing=np.nan), r"smoothing must be finite"),
@@ -876,10 +911,9 @@ def test_edesc_refuses_a_code_of_another_width(small):
 
 
 def test_published_settings():
-    sgd, adam = dec_config(), idec_config()
-    assert (sgd.optimizer, sgd.learning_rate, sgd.momentum) == ("sgd", 0.01, 0.9)
-    assert (adam.optimizer, adam.learning_rate, adam.clustering_weight) == ("adam", 1e-3, 0.1)
-    for config in (sgd, adam):
+    assert (DEC.optimizer, DEC.learning_rate, DEC.momentum) == ("sgd", 0.01, 0.9)
+    assert (IDEC.optimizer, IDEC.learning_rate, IDEC.clustering_weight) == ("adam", 1e-3, 0.1)
+    for config in (DEC, IDEC):
         assert (config.batch_size, config.update_interval) == (256, 140)
         assert (config.tol, config.n_init) == (1e-3, 20)
     assert PretrainConfig().hidden == (500, 500, 2000)
@@ -889,6 +923,6 @@ def test_published_settings():
     own = EDESCConfig().pretraining(10)
     assert (own.hidden, own.n_code, own.n_epochs, own.batch_size) == ((500, 500, 1000), 50, 50, 512)
     assert (own.optimizer, own.learning_rate) == ("adam", 1e-3)
-    assert deep.Config().pretraining("edesc").n_epochs == 50
-    assert deep.Config(n_epochs=3).pretraining("edesc").n_epochs == 3
+    assert METHODS["edesc"].pretraining(deep.Config()).n_epochs == 50
+    assert METHODS["edesc"].pretraining(deep.Config(n_epochs=3)).n_epochs == 3
     assert autoencoder.CodeKMeansConfig().n_init == 20
