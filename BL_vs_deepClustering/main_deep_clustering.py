@@ -2,8 +2,8 @@
 
     python BL_vs_deepClustering/main_deep_clustering.py --method all --seeds 0
 
-What a method is, its own module states: shallow.py, autoencoder.py, dec.py, edesc.py, and
-peers/features.py. The same command goes on where it was interrupted.
+A method is a row of comparison/methods.py; what it does, its own module in peers/ states. The same
+command goes on where it was interrupted.
 """
 
 from __future__ import annotations

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from biglearn_core.experiments.published import (
-    FASHION_PEERS,
-    LABELS,
-    QUOTED,
-    SCORES,
-)
+from biglearn_core.experiments.published import FASHION_PEERS, SCORES
 from biglearn_core.experiments.statistics import Sample
 from biglearn_core.experiments.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
+from BL_vs_deepClustering.comparison.methods import METHODS
 from BL_vs_deepClustering.comparison.run import PeerRun
 from BL_vs_deepClustering.comparison.tables import Entry, entries, pretrainings
 from BL_vs_deepClustering.pixels.run import SeedRun
 
 __all__ = ["plot_comparison", "plot_training"]
-
-_METHOD_COLOURS = {"dec": COLOURS[1], "idec": COLOURS[2], "edesc": COLOURS[3]}
 
 
 def plot_comparison(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> Figure:
@@ -46,13 +41,12 @@ def plot_comparison(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> 
     for axis, label in zip(axes[0], SCORES.values(), strict=True):
         tidy(axis).set_xlabel(label)
     for row, entry in enumerate(collected):
-        quoted = FASHION_PEERS.get(QUOTED.get(entry.method), (None,) * len(SCORES))
-        for axis, score, value in zip(axes[0], SCORES, quoted, strict=True):
+        for axis, score in zip(axes[0], SCORES, strict=True):
             _draw_entry(axis, row, entry, score)
-            if value is not None:
-                axis.plot(value, row, "x", color=COLOURS[6], markersize=7)
-    names = [LABELS[entry.method] for entry in collected]
-    axes[0, 0].set_yticks(range(len(collected)), names)
+            quoted = getattr(FASHION_PEERS.get(entry.label), score, None)
+            if quoted is not None:
+                axis.plot(quoted, row, "x", color=COLOURS[6], markersize=7)
+    axes[0, 0].set_yticks(range(len(collected)), [entry.label for entry in collected])
     axes[0, 0].invert_yaxis()
     axis = axes[0, 0]
     axis.plot([], [], "o", color=GREY, label="final model, mean ± deviation (fair)")
@@ -79,21 +73,16 @@ def plot_training(runs: Sequence[PeerRun]) -> Figure:
     """
     figure, axes = new_figure(1, 3, width=3.5, height=3.0)
     losses, changes, scores = axes[0]
+    trained = [name for name, method in METHODS.items() if method.trains_network]
+    colours = dict(zip(("shared", *trained), cycle(COLOURS), strict=False))
     for (widths, _), run in pretrainings(runs).items():
         curve = run.curves["reconstruction"]
-        own = widths == "edesc"
-        losses.plot(
-            np.arange(1, len(curve) + 1), curve, color=COLOURS[3] if own else COLOURS[0],
-            linewidth=1.4, label="EDESC's" if own else "shared",
-        )  # fmt: skip
-    for run in runs:
-        if run.method not in _METHOD_COLOURS:
-            continue
-        style = {
-            "color": _METHOD_COLOURS[run.method],
-            "linewidth": 1.4,
-            "label": LABELS[run.method],
-        }
+        label = "shared" if widths == "shared" else f"{METHODS[widths].label}'s"
+        style = {"color": colours.get(widths, GREY), "linewidth": 1.4, "label": label}
+        losses.plot(np.arange(1, len(curve) + 1), curve, **style)
+    for run in (run for run in runs if run.method in trained):
+        label = METHODS[run.method].label
+        style = {"color": colours[run.method], "linewidth": 1.4, "label": label}
         scores.plot(np.linspace(0, 1, len(run.acc)), run.acc, **style)
         if "changed_labels" in run.curves:
             share = run.curves["changed_labels"]

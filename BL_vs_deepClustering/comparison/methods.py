@@ -35,7 +35,8 @@ class Method:
     Parameters
     ----------
     label : str
-        Its name in tables and figures.
+        Its name in tables and figures; where others report scores of the same method, it is that of
+        `published.FASHION_PEERS`.
     fit : callable
         Called as fit(X, n_clusters, settings, seed=seed), gives a `Clustering`; behind X comes the
         autoencoder where there is a pretraining. The code that decides the outcome is the module
@@ -48,8 +49,6 @@ class Method:
     trains_network : bool
         Whether `fit` itself trains a network: by the precision of the comparison, and with a file
         for its state as the option `checkpoint`.
-    quoted : str, optional
-        Key of `published.FASHION_PEERS`: what others report for the same method.
     """
 
     label: str
@@ -57,7 +56,6 @@ class Method:
     settings: Callable[[Config], Any]
     pretraining: Callable[[Config], PretrainConfig] | None = None
     trains_network: bool = False
-    quoted: str | None = None
 
 
 def shared_pretraining(common: Config) -> PretrainConfig:
@@ -81,7 +79,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             label="K-means",
             fit=cluster_kmeans,
             settings=lambda common: KMeansConfig(),
-            quoted="K-means (pixels; scikit-learn, ten starts)",
         ),
         "pca-gmm": Method(
             label="PCA + GaussianMixture",
@@ -93,7 +90,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             fit=cluster_code,
             settings=lambda common: CodeKMeansConfig(),
             pretraining=shared_pretraining,
-            quoted="AE + K-means (DEC-keras)",
         ),
         "dec": Method(
             label="DEC",
@@ -101,7 +97,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             settings=lambda common: replace(DEC, max_updates=common.n_updates),
             pretraining=shared_pretraining,
             trains_network=True,
-            quoted="DEC (DEC-keras)",
         ),
         "idec": Method(
             label="IDEC",
@@ -109,7 +104,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             settings=lambda common: replace(IDEC, max_updates=common.n_updates),
             pretraining=shared_pretraining,
             trains_network=True,
-            quoted="IDEC (Breaking the Reclustering Barrier, ICLR 2025)",
         ),
         "edesc": Method(
             label="EDESC",

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biglearn_core.experiments.published import FASHION_PEERS, LABELS, QUOTED, SCORES
+from biglearn_core.experiments.published import FASHION_PEERS, SCORES
 from biglearn_core.experiments.record import rows
 from biglearn_core.experiments.statistics import Sample
-from BL_vs_deepClustering.comparison.run import METHODS, Config, PeerRun
+from BL_vs_deepClustering.comparison.methods import METHODS, Config, shared_pretraining
+from BL_vs_deepClustering.comparison.run import PeerRun
 from BL_vs_deepClustering.pixels.run import SeedRun
 
 __all__ = ["Entry", "checks", "entries", "pretrainings", "record", "score_table"]
@@ -28,8 +29,8 @@ class Entry:
 
     Parameters
     ----------
-    method : str
-        Key of `published.LABELS`.
+    method, label : str
+        How records and tables name it.
     seeds : tuple of int
     final, best : dict of str to ndarray of shape (n_seeds,)
         By score: of the final models, and of the best on the way, chosen with labels.
@@ -40,6 +41,7 @@ class Entry:
     """
 
     method: str
+    label: str
     seeds: tuple[int, ...]
     final: dict[str, np.ndarray]
     best: dict[str, np.ndarray]
@@ -71,6 +73,7 @@ def entries(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> list[Ent
     collected = [
         Entry(
             method=method,
+            label=METHODS[method].label,
             seeds=tuple(run.seed for run in group),
             final=_by_score([run.final for run in group]),
             best=_by_score([run.best for run in group]),
@@ -85,6 +88,7 @@ def entries(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> list[Ent
         collected.append(
             Entry(
                 method="biglearn-pixels",
+                label="BigLearn-EM on pixels",
                 seeds=tuple(run.seed for run in pixels),
                 final=_by_score([run.final for run in pixels]),
                 best=_by_score([run.best for run in pixels]),
@@ -111,7 +115,7 @@ def score_table(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> pd.D
         A row per method: mean ± standard deviation over the seeds (no deviation for one seed) of
         the final model's scores and of the best on the way; seconds with pretraining, by wall
         clock; parameters needed to assign an image; quoted figures with their source. Quoted
-        methods that were not run have rows with these alone.
+        methods that the comparison lacks have rows with these alone.
     """
     table = {}
     for entry in entries(runs, pixels):
@@ -123,12 +127,13 @@ def score_table(runs: Sequence[PeerRun], pixels: Sequence[SeedRun] = ()) -> pd.D
             }
         cells["cost", "seconds"] = Sample.of(entry.seconds).with_std(0)
         cells["cost", "parameters"] = f"{entry.n_parameters:,}"
-        table[LABELS[entry.method]] = cells | _quoted(QUOTED.get(entry.method))
-    table |= {
-        source.partition(" (")[0]: _quoted(source)
-        for source in FASHION_PEERS
-        if source not in QUOTED.values()
-    }
+        table[entry.label] = cells
+    not_run = {method.label for method in METHODS.values()} - set(table)
+    for label, quoted in FASHION_PEERS.items():
+        if label not in not_run:
+            values = ((name, getattr(quoted, score)) for score, name in SCORES.items())
+            cells = {(_OTHERS, name): f"{value:.3f}" for name, value in values if value is not None}
+            table[label] = table.get(label, {}) | cells | {(_OTHERS, "source"): quoted.source}
     return pd.DataFrame.from_dict(table, orient="index").fillna("").rename_axis("method")
 
 
@@ -162,13 +167,15 @@ def pretrainings(runs: Sequence[PeerRun]) -> dict[tuple[str, int], PeerRun]:
     Returns
     -------
     runs : dict of (str, int) to PeerRun
-        By whose widths they are, "shared" or "edesc", and by seed.
+        By whose widths they are, "shared" or a method's, and by seed.
     """
-    return {
-        ("edesc" if run.method == "edesc" else "shared", run.seed): run
-        for run in runs
-        if "reconstruction" in run.curves
-    }
+    found = {}
+    for run in runs:
+        pretraining = METHODS[run.method].pretraining
+        if pretraining is not None:
+            widths = "shared" if pretraining is shared_pretraining else run.method
+            found[widths, run.seed] = run
+    return found
 
 
 def record(
@@ -218,6 +225,7 @@ def record(
     return {
         "experiment": "deep_clustering",
         "settings": asdict(config),
+        "labels": {entry.method: entry.label for entry in collected},
         "device": collected[0].device,
         "scores": scores,
         "costs": costs,
@@ -227,11 +235,3 @@ def record(
 
 def _by_score(scores: Sequence[Any]) -> dict[str, np.ndarray]:
     return {name: np.array([getattr(s, name) for s in scores]) for name in SCORES}
-
-
-def _quoted(source: str | None) -> dict[tuple[str, str], str]:
-    if source is None:
-        return {}
-    values = zip(SCORES.values(), FASHION_PEERS[source], strict=True)
-    row = {(_OTHERS, label): f"{value:.3f}" for label, value in values if value is not None}
-    return row | {(_OTHERS, "source"): source.partition(" (")[2].removesuffix(")")}

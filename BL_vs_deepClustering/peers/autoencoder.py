@@ -38,13 +38,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.system.numbers import check_integer
 from BL_vs_deepClustering.peers.training import (
     Checkpoint,
     Clustering,
     MiniBatches,
     OptimizerConfig,
-    Stopwatch,
     count_parameters,
     in_chunks,
 )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biglearn_core.experiments.recording import Stopwatch
 from BL_vs_deepClustering.peers.features import FeatureMixtureConfig, cluster_features
 from BL_vs_deepClustering.peers.shallow import PCAConfig, principal_components
-from BL_vs_deepClustering.peers.training import Clustering, Stopwatch
+from BL_vs_deepClustering.peers.training import Clustering
 
 __all__ = ["ComponentMixtureConfig", "cluster_components"]
 

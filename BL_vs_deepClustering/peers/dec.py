@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from biglearn_core.experiments.parallel import progress
+from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.system.numbers import check_integer, check_real
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, kmeans_on_code
 from BL_vs_deepClustering.peers.training import (
@@ -39,7 +40,6 @@ from BL_vs_deepClustering.peers.training import (
     Clustering,
     MiniBatches,
     OptimizerConfig,
-    Stopwatch,
     count_parameters,
     hard_labels,
     in_chunks,

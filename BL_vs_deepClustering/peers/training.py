@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from biglearn_core.system.numbers import check_real
 from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["Checkpoint", "Clustering", "MatmulPrecision", "MiniBatches", "OptimizerConfig",
-           "Stopwatch", "check_precision", "count_parameters", "hard_labels",
+           "check_precision", "count_parameters", "hard_labels",
            "in_chunks", "matmul_precision", "training_arithmetic"]  # fmt: skip
 
 MatmulPrecision = Literal["highest", "high", "medium"]
@@ -205,24 +204,6 @@ class MiniBatches:
             self._order = torch.as_tensor(order, device=self._device)
             self._epoch = epoch
         return self._order[position * self._batch_size : (position + 1) * self._batch_size]
-
-
-class Stopwatch:
-    """Seconds of a fit, those before an interruption included.
-
-    Parameters
-    ----------
-    seconds : float, default 0
-        Spent before.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._before = seconds
-        self._started = time.perf_counter()
-
-    def read(self) -> float:
-        """Give the seconds up to now."""
-        return self._before + time.perf_counter() - self._started
 
 
 class Checkpoint:

@@ -7,16 +7,16 @@ Big-Learning-Expectation-Maximization at commit e3764e8; figures only.
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = [
     "FASHION_PEERS",
     "GMM25_JOINT_EM_FINAL_KL",
     "GMM25_MIN_KL",
     "GMM25_SEEDS",
-    "LABELS",
     "PENDIGITS",
-    "QUOTED",
     "SCORES",
+    "Quoted",
 ]
 
 GMM25_SEEDS = (5079, 6395, 3325, 2580, 5755, 2488, 4515, 6607, 2432, 6064)
@@ -66,43 +66,37 @@ PENDIGITS = MappingProxyType(
     }
 )
 
-# Accuracy, NMI and ARI of clusterings of Fashion-MNIST, as their sources state them; None where a
-# source does not. The authors of BigLearn-EM store no figure.
+
+class Quoted(NamedTuple):
+    """Scores of a clustering of Fashion-MNIST, as its source states them.
+
+    Parameters
+    ----------
+    source : str
+    acc : float
+    nmi, ari : float or None
+        None where the source does not tell.
+    """
+
+    source: str
+    acc: float
+    nmi: float | None
+    ari: float | None
+
+
+# By the label of the method. The authors of BigLearn-EM store no figure.
 FASHION_PEERS = MappingProxyType(
     {
-        "K-means (pixels; scikit-learn, ten starts)": (0.4758, 0.5123, 0.3486),
-        "AE + K-means (DEC-keras)": (0.6061, 0.6370, 0.4741),
-        "DEC (DEC-keras)": (0.6184, 0.6509, 0.4941),
-        "IDEC (Breaking the Reclustering Barrier, ICLR 2025)": (0.5359, None, None),
-        "DCN (Breaking the Reclustering Barrier, ICLR 2025)": (0.4991, None, None),
-        "DEC-DA (its authors)": (0.586, 0.636, None),
-        "ClusterGAN (mean of ten runs)": (0.6119, 0.6157, 0.4617),
-        "N2D (paper)": (0.672, 0.684, None),
+        "K-means": Quoted("pixels; scikit-learn, ten starts", 0.4758, 0.5123, 0.3486),
+        "AE + K-means": Quoted("DEC-keras", 0.6061, 0.6370, 0.4741),
+        "DEC": Quoted("DEC-keras", 0.6184, 0.6509, 0.4941),
+        "IDEC": Quoted("Breaking the Reclustering Barrier, ICLR 2025", 0.5359, None, None),
+        "DCN": Quoted("Breaking the Reclustering Barrier, ICLR 2025", 0.4991, None, None),
+        "DEC-DA": Quoted("its authors", 0.586, 0.636, None),
+        "ClusterGAN": Quoted("mean of ten runs", 0.6119, 0.6157, 0.4617),
+        "N2D": Quoted("paper", 0.672, 0.684, None),
     }
 )
 
-# How the tables of the deep comparison name scores and methods.
+# How tables name scores of a clustering.
 SCORES = MappingProxyType({"acc": "ACC", "nmi": "NMI", "ari": "ARI"})
-LABELS = MappingProxyType(
-    {
-        "kmeans": "K-means",
-        "pca-gmm": "PCA + GaussianMixture",
-        "ae-kmeans": "AE + K-means",
-        "dec": "DEC",
-        "idec": "IDEC",
-        "edesc": "EDESC",
-        "biglearn-pca": "BigLearn-EM on PCA",
-        "biglearn-ae": "BigLearn-EM on AE code",
-        "biglearn-pixels": "BigLearn-EM on pixels",
-    }
-)
-
-# Which of the quoted figures is of the same method; the others have a row of their own.
-QUOTED = MappingProxyType(
-    {
-        "kmeans": "K-means (pixels; scikit-learn, ten starts)",
-        "ae-kmeans": "AE + K-means (DEC-keras)",
-        "dec": "DEC (DEC-keras)",
-        "idec": "IDEC (Breaking the Reclustering Barrier, ICLR 2025)",
-    }
-)

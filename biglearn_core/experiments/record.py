@@ -2,9 +2,9 @@
 
 A record has the entries `experiment`; `settings`, which another run must share to be compared;
 `scores`, rows that another run must agree with; `costs`, rows that a machine decides (time, memory,
-steps to a tolerance); and `versions`. It may have others, which nothing here reads: `device`, and
-`curves` for figures. A row is one number of one method on one data set in one protocol, over its
-seeds.
+steps to a tolerance); `versions`; and `labels`, where tables name its methods otherwise than the
+rows do. It may have others, which nothing here reads: `device`, and `curves` for figures. A row is
+one number of one method on one data set in one protocol, over its seeds.
 """
 
 from __future__ import annotations

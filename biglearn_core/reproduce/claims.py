@@ -17,7 +17,6 @@ from biglearn_core.experiments.published import (
     GMM25_MIN_KL,
     GMM25_SEEDS,
     PENDIGITS,
-    QUOTED,
 )
 from biglearn_core.experiments.statistics import rate_interval
 from biglearn_core.reproduce.records import Entry, Record
@@ -254,12 +253,11 @@ def _sets(record: Record) -> Iterator[Row]:
 
 
 def _fashion(record: Record) -> Row:
-    name = QUOTED["dec"]
-    acc, nmi, _ = FASHION_PEERS[name]
+    source, acc, nmi, _ = FASHION_PEERS["DEC"]
     row = Row(
         experiment="fashion",
         claim="Fashion-MNIST, raw pixels: as good as deep clustering (accuracy / NMI)",
-        published=f"no score stored; {name}: {acc:.3f} / {nmi:.3f}",
+        published=f"no score stored; DEC ({source}): {acc:.3f} / {nmi:.3f}",
         source="quoted peers, see notebook 03",
     )
     likelihood, *scores = found = [
@@ -302,7 +300,8 @@ def deep_record(records: Mapping[str, Record]) -> Record:
     one, more = (r if r.settings.get("n_images") == ALL_IMAGES else Record() for r in (one, more))
     if one.scores and _without_seeds(one) != _without_seeds(more):
         return one  # more seeds of something else, or none
-    return replace(more, scores=one.scores | more.scores, costs=one.costs | more.costs)
+    parts = ("scores", "costs", "labels")
+    return replace(more, **{part: getattr(one, part) | getattr(more, part) for part in parts})
 
 
 def _deep(record: Record) -> Iterator[Row]:

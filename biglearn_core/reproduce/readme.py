@@ -7,12 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from biglearn_core.experiments.published import (
-    FASHION_PEERS,
-    LABELS,
-    QUOTED,
-    SCORES,
-)
+from biglearn_core.experiments.published import FASHION_PEERS, SCORES
 from biglearn_core.reproduce.claims import Row, deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
@@ -68,31 +63,21 @@ def methods_table(record: Record) -> str:
     -------
     table : str
         Final models, mean ± standard deviation over the seeds; beside them what others report.
-
-    Raises
-    ------
-    ValueError
-        When a method has no label.
     """
     shown = [a for a in record.scores if a.protocol == "fair" and a.metric in SCORES]
-    methods = dict.fromkeys(address.method for address in shown)
-    if unknown := [name for name in methods if name not in LABELS]:
-        raise ValueError(
-            f"the record of deep_clustering has the methods {unknown}, which have no label; known "
-            f"are {sorted(LABELS)}"
-        )
     cells = []
-    for name in (name for name in LABELS if name in methods):
+    for name in dict.fromkeys(address.method for address in shown):
         scores = [record.find("Fashion-MNIST", "fair", name, score) for score in SCORES]
         seconds = record.find("Fashion-MNIST", "both", name, "seconds_with_pretraining")
-        quoted = FASHION_PEERS.get(QUOTED.get(name))
+        label = record.labels.get(name, name)
+        quoted = [getattr(FASHION_PEERS.get(label), score, None) for score in SCORES]
         cells.append(
             (
-                LABELS[name],
+                label,
                 str(max(entry.n for entry in scores if entry)),
                 *(entry.with_std() if entry else "–" for entry in scores),
                 seconds.with_std(0) if seconds else "–",
-                " / ".join("–" if q is None else f"{q:.3f}" for q in quoted) if quoted else "–",
+                " / ".join(map(_or_dash, quoted)) if any(quoted) else "–",
             )
         )
     return _markdown(_METHOD_COLUMNS, cells)
@@ -143,7 +128,7 @@ def with_tables(text: str) -> str:
     Raises
     ------
     ValueError, OSError
-        As in `with_table`, `methods_table` and `recorded`.
+        As in `with_table` and `recorded`.
     """
     records = recorded()
     text = with_table(text, results_table(rows(records)))
@@ -195,6 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed(error)
     print(README)
     return 0
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _markdown(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -88,6 +88,8 @@ class Record:
         What a machine decides.
     versions : mapping of str to str
         That made it.
+    labels : mapping of str to str
+        How tables name its methods.
     """
 
     experiment: str = ""
@@ -95,6 +97,7 @@ class Record:
     scores: Mapping[Address, Entry] = field(default_factory=dict)
     costs: Mapping[Address, Entry] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Record:
@@ -113,7 +116,12 @@ class Record:
             {_address(row): _entry(row) for row in document[part]} for part in ("scores", "costs")
         )
         return cls(
-            document["experiment"], document["settings"], scores, costs, document["versions"]
+            document["experiment"],
+            document["settings"],
+            scores,
+            costs,
+            document["versions"],
+            document.get("labels", {}),
         )
 
     def find(self, dataset: str, protocol: str, method: str, metric: str) -> Entry | None:
@@ -202,10 +210,13 @@ _ROW = entries(
     },
     {"values": items(number)},
 )
-_RECORD = entries({
-    "experiment": text,
-    "settings": each(plain),
-    "scores": items(_row),
-    "costs": items(_row),
-    "versions": each(text),
-})  # fmt: skip
+_RECORD = entries(
+    {
+        "experiment": text,
+        "settings": each(plain),
+        "scores": items(_row),
+        "costs": items(_row),
+        "versions": each(text),
+    },
+    {"labels": each(text)},
+)

@@ -16,12 +16,18 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.experiments.published import FASHION_PEERS, QUOTED
+from biglearn_core.experiments.published import FASHION_PEERS
+from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.metrics import score_labels
 from biglearn_core.reproduce.records import Record, read_record
 from biglearn_core.system.persistence import load_arrays, save_arrays
-from BL_vs_deepClustering.comparison import figures as plots, run as deep, tables as summary
-from BL_vs_deepClustering.comparison.methods import METHODS
+from BL_vs_deepClustering.comparison import (
+    figures as plots,
+    methods,
+    run as deep,
+    tables as summary,
+)
+from BL_vs_deepClustering.comparison.methods import METHODS, Method
 from BL_vs_deepClustering.peers import autoencoder, dec, edesc, training
 from BL_vs_deepClustering.peers.autoencoder import (
     Autoencoder,
@@ -491,7 +497,7 @@ def test_principal_components_keep_units_and_variance():
 def test_feature_mixture_keeps_the_highest_likelihood_and_ignores_scale():
     Z = torch.tensor(principal_components(synthetic().X, 4))
     config = FeatureMixtureConfig(n_init=2, n_iterations=5)
-    options = {"seed": 0, "n_projection": 7, "clock": training.Stopwatch()}
+    options = {"seed": 0, "n_projection": 7, "clock": Stopwatch()}
     found = cluster_features(Z, K, config, **options)
     best = int(found.curves["log_likelihood"].argmax())
     assert len(found.history) == 4
@@ -574,6 +580,25 @@ def test_every_method_is_run_scored_and_saved(finished):
     np.testing.assert_array_equal(shared, by_method["biglearn-ae"].curves["reconstruction"])
     saved = json.loads(next(root.glob("dec/*/seed_0.json")).read_text())
     assert saved["final"]["acc"] == next(run for run in runs if run.method == "dec").final.acc
+
+
+def test_a_new_method_is_a_row_and_shows_everywhere(finished, images, monkeypatch, tmp_path):
+    """A module of its own beside; here it is one that is there."""
+    root, runs = finished
+    row = Method(label="N2D", fit=cluster_kmeans, settings=lambda common: KMeansConfig(n_init=1))
+    for module in (methods, deep, summary, plots):
+        monkeypatch.setattr(module, "METHODS", {**module.METHODS, "n2d": row})
+    config = replace(CONFIG, methods=("all",))
+    assert config.methods[-1] == "n2d"
+    shutil.copytree(root, tmp_path / "copy")
+    new = deep.run(config, root=tmp_path / "copy", n_jobs=1)
+    same_peers(new[: len(runs)], runs)
+    assert [(run.method, run.seed) for run in new[len(runs) :]] == [("n2d", 0), ("n2d", 1)]
+    mine = summary.score_table(new).loc["N2D"]
+    assert mine["", "seeds"] == "2"
+    assert mine["quoted from others", "ACC"] == f"{FASHION_PEERS['N2D'].acc:.3f}"
+    assert summary.record(new, config)["labels"]["n2d"] == "N2D"
+    assert "N2D" in [t.get_text() for t in plots.plot_comparison(new).axes[0].get_yticklabels()]
 
 
 def test_finished_runs_are_read(finished, images, monkeypatch):
@@ -684,10 +709,10 @@ def test_precision_is_of_the_networks_alone_and_is_put_back(
 
         return call
 
-    methods = ("ae-kmeans", "dec", "edesc", "biglearn-ae")
+    chosen = ("ae-kmeans", "dec", "edesc", "biglearn-ae")
     monkeypatch.setattr(deep, "pretrain", telling("pretrain", pretrain))
-    with_rows(monkeypatch, {m: {"fit": telling(m, METHODS[m].fit)} for m in methods})
-    config = replace(CONFIG, seeds=(0,), methods=methods, precision=precision)
+    with_rows(monkeypatch, {m: {"fit": telling(m, METHODS[m].fit)} for m in chosen})
+    config = replace(CONFIG, seeds=(0,), methods=chosen, precision=precision)
     deep.run(config, root=tmp_path, n_jobs=1)
     trained = {"pretrain", "dec", "edesc"}
     assert seen == {name: precision if name in trained else "highest" for name in seen}
@@ -732,27 +757,22 @@ def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path)
         few_components(patch)
         assert {m for m in own if own[m] != keys(CONFIG)[m]} == {"biglearn-pca"}
     real = Path.read_text
+    for file, old, new, touched in (
+        ("shallow.py", "covariance_eigh", "full", {"kmeans", "pca-gmm", "biglearn-pca"}),
+        ("autoencoder.py", "bound = 1 /", "bound = 2 /",
+         {"ae-kmeans", "dec", "idec", "edesc", "biglearn-ae"}),
+        ("scoring.py", "clustering.clusters)", "clustering.history[-1])", set(METHODS)),
+        ("metrics.py", "acc=clustering_accuracy", "acc=1 - clustering_accuracy", set(METHODS)),
+    ):  # fmt: skip
 
-    def of_components(path, **options):
-        text = real(path, **options)
-        return text.replace("covariance_eigh", "full") if path.name == "shallow.py" else text
+        def changed(path, *, file=file, old=old, new=new, **options):
+            text = real(path, **options)
+            assert path.name != file or old in text
+            return text.replace(old, new) if path.name == file else text
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", of_components)
-        assert {m for m in own if own[m] != keys(CONFIG)[m]} == {
-            *("kmeans", "pca-gmm", "biglearn-pca")
-        }
-
-    def changed(path, **options):
-        text = real(path, **options)
-        if path.name == "autoencoder.py":
-            return text.replace("bound = 1 /", "bound = 2 /")
-        return text
-
-    monkeypatch.setattr(Path, "read_text", changed)
-    assert {m for m in own if own[m] != keys(CONFIG)[m]} == {
-        *("ae-kmeans", "dec", "idec", "edesc", "biglearn-ae")
-    }
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_text", changed)
+            assert {m for m in own if own[m] != keys(CONFIG)[m]} == touched
 
 
 def test_table_and_record_keep_protocols_and_sources_apart(finished):
@@ -765,8 +785,7 @@ def test_table_and_record_keep_protocols_and_sources_apart(finished):
     assert row["final model (fair)", "ACC"] == wanted
     best = np.mean([run.best.nmi for run in mine])
     assert row["best on the way, chosen with labels", "NMI"].startswith(f"{best:.3f}")
-    quoted = FASHION_PEERS["DEC (DEC-keras)"]
-    assert row["quoted from others", "ACC"] == f"{quoted[0]:.3f}"
+    assert row["quoted from others", "ACC"] == f"{FASHION_PEERS['DEC'].acc:.3f}"
     assert row["quoted from others", "source"] == "DEC-keras"
     assert table.loc["N2D"]["final model (fair)", "ACC"] == ""
     assert set(table.index) >= {"ClusterGAN", "EDESC", "BigLearn-EM on AE code"}
@@ -812,7 +831,7 @@ def test_figures_show_what_the_runs_hold(finished):
         for line in axes[0].lines
         if line.get_marker() == "x" and len(line.get_xdata())
     ]
-    wanted = [FASHION_PEERS[source][0] for source in QUOTED.values()]
+    wanted = [FASHION_PEERS[name].acc for name in ("K-means", "AE + K-means", "DEC", "IDEC")]
     assert sorted(crosses) == sorted(wanted)
     losses, changes, scores = plots.plot_training(runs).axes
     assert len(losses.lines) == 4  # two autoencoders, two seeds

@@ -325,11 +325,6 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
     assert README.read_bytes() == before
 
 
-def test_a_method_without_a_label_is_named():
-    with pytest.raises(ValueError, match=r"methods \['deck'\].*known are \['ae-kmeans'"):
-        methods_table(Record.of(deep([("deck", 0.5, 1)])))
-
-
 def test_equal_scores_of_all_seeds_are_no_division_by_zero():
     record = realworld(("pendigits", "paper", "BigLearn-EM", "test_nmi", 0.5, 0.0, 10))
     assert verdict(record, "Pendigits: NMI of BigLearn-EM") == NOT_REPRODUCED
@@ -402,16 +397,18 @@ def test_the_readme_shows_the_results_of_record():
 
 
 def test_the_table_of_methods_keeps_others_figures_apart():
-    record = deep([("biglearn-ae", 0.5, 1), ("dec", 0.25, 3)])
+    record = deep([("dec", 0.25, 3), ("biglearn-ae", 0.5, 1), ("new", 0.5, 1)])
+    record["labels"] = {"biglearn-ae": "BigLearn-EM on AE code", "dec": "DEC"}
     moments = [
         {"mean": 0.25, "std": 0.125} if r["method"] == "dec" else {} for r in record["scores"]
     ]
     record["scores"] = [r | m for r, m in zip(record["scores"], moments, strict=True)]
-    head, _, dec, ours = methods_table(Record.of(record)).splitlines()
+    head, _, dec, ours, new = methods_table(Record.of(record)).splitlines()
     assert head.split(" | ")[2:5] == ["ACC", "NMI", "ARI"]
     assert dec.startswith("| DEC | 3 | 0.250 ± 0.125 | ")
     assert dec.endswith("| 0.618 / 0.651 / 0.494 |")
     assert ours == "| BigLearn-EM on AE code | 1 | 0.500 | 0.550 | 0.500 | 60 | – |"
+    assert new.startswith("| new | 1 | ")  # a method without a label has its own name
 
 
 def test_a_text_without_its_two_markers_is_refused():
