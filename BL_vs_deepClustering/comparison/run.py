@@ -32,6 +32,9 @@ from BL_vs_deepClustering.pixels.run import Images, load_images
 
 __all__ = ["METHODS", "Config", "PeerRun", "default_root", "run"]
 
+# What metrics needs for divergences of mixtures; no network is trained anew for a change in these.
+_NOT_OF_SCORES = ("biglearn_core.gmm", "biglearn_core.numerics.points")
+
 
 @dataclass(frozen=True, eq=False)
 class PeerRun:
@@ -181,7 +184,7 @@ def _peer(name: str, config: Config, root: str | os.PathLike, device: torch.devi
         config.precision if method.trains_network else None,
         n_clusters=config.n_clusters,
         autoencoder=autoencoders and autoencoders.key,
-        scores=code_digest(scored.__module__),
+        scores=code_digest(scored.__module__, without=_NOT_OF_SCORES),
     )
     store = ResultStore(name, settings, module=method.fit.__module__, root=root)
     return _Peer(name, config, device, store, autoencoders)

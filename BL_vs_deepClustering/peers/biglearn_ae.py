@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from biglearn_core.experiments.recording import Stopwatch
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder
 from BL_vs_deepClustering.peers.features import FeatureMixtureConfig, cluster_features
 from BL_vs_deepClustering.peers.training import Clustering, count_parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biglearn_core.experiments.recording import Stopwatch
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.features import FeatureMixtureConfig, cluster_features
 from BL_vs_deepClustering.peers.shallow import PCAConfig, principal_components
 from BL_vs_deepClustering.peers.training import Clustering

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.experiments.parallel import progress
-from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_plusplus_start
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.search import SearchConfig, search_mixture
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.training import Clustering
 
 __all__ = ["FITS", "FeatureMixtureConfig", "cluster_features", "to_unit_mean_variance"]

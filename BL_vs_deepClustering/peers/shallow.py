@@ -13,8 +13,8 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from biglearn_core.experiments.parallel import progress
-from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.numerics.arguments import n_mixture_parameters
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.training import Clustering
 
 __all__ = ["KMeansConfig", "PCAConfig", "PCAMixtureConfig", "cluster_kmeans",

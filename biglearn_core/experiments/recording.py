@@ -6,40 +6,13 @@ out, and what was done before an interruption counts. Other spans are named (`sc
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Any
 
 from biglearn_core.gmm import GMM
+from biglearn_core.system.stopwatch import Stopwatch
 
-__all__ = ["Recorder", "Stopwatch"]
-
-
-class Stopwatch:
-    """The `seconds` of a fit, from now on.
-
-    Parameters
-    ----------
-    seconds : float, default 0
-        Spent before, by a fit that goes on.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._started = time.perf_counter() - seconds
-
-    def read(self) -> float:
-        """Give the seconds up to now."""
-        return time.perf_counter() - self._started
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what happens in the block."""
-        before = self.read()
-        try:
-            yield
-        finally:
-            self._started = time.perf_counter() - before
+__all__ = ["Recorder"]
 
 
 class Recorder:

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from biglearn_core.experiments.published import FASHION_PEERS
-from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.metrics import score_labels
 from biglearn_core.reproduce.records import Record, read_record
 from biglearn_core.system.persistence import load_arrays, save_arrays
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.comparison import (
     figures as plots,
     methods,
@@ -763,6 +763,7 @@ def test_keys_depend_on_settings_and_on_the_networks_code(monkeypatch, tmp_path)
          {"ae-kmeans", "dec", "idec", "edesc", "biglearn-ae"}),
         ("scoring.py", "clustering.clusters)", "clustering.history[-1])", set(METHODS)),
         ("metrics.py", "acc=clustering_accuracy", "acc=1 - clustering_accuracy", set(METHODS)),
+        ("gmm.py", "class GMM", "class Mixture", {"biglearn-pca", "biglearn-ae"}),
     ):  # fmt: skip
 
         def changed(path, *, file=file, old=old, new=new, **options):

@@ -132,7 +132,7 @@ def test_a_module_that_is_not_there_is_an_error(package):
 def stored_modules():
     """Modules whose results are kept on disk, as the code names them."""
     names = {"biglearn_core.experiments.gmm25.run", "biglearn_core.experiments.realworld.run"}
-    names |= {"BL_vs_deepClustering.pixels.run", "BL_vs_deepClustering.peers.features"}
+    names |= {"BL_vs_deepClustering.pixels.run", "BL_vs_deepClustering.peers.biglearn_ae"}
     return sorted(names)
 
 

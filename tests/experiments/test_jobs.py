@@ -10,16 +10,17 @@ import torch
 from biglearn_core.experiments import (
     code_digest as digest_module,
     config as config_module,
-    recording,
 )
 from biglearn_core.experiments.config import ScheduleConfig
 from biglearn_core.experiments.gmm25 import run as gmm25
 from biglearn_core.experiments.jobs import Job, load_or_run, run_missing
 from biglearn_core.experiments.realworld import run as realworld
-from biglearn_core.experiments.recording import Recorder, Stopwatch
+from biglearn_core.experiments.recording import Recorder
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.fit import fit_biglearn_em
 from biglearn_core.matching import Schedule
+from biglearn_core.system import stopwatch
+from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.pixels import run as pixels
 from tests.helpers import ROOT, assert_same_model, random_gmm, random_points
 
@@ -180,7 +181,7 @@ def test_the_code_of_a_reader_is_left_out_only_for_what_it_read(tmp_path):
 
 def test_seconds_are_those_of_the_fit_alone(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(recording.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: now[0])
 
     def evaluate(model):
         now[0] += 50

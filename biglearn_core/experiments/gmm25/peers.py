@@ -14,10 +14,10 @@ from biglearn_core.estimators import BigLearnEM
 from biglearn_core.experiments.gmm25.run import Config, draw_data, optimum
 from biglearn_core.experiments.jobs import Job, run_missing, seed_name
 from biglearn_core.experiments.published import GMM25_SEEDS
-from biglearn_core.experiments.recording import Stopwatch
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.gmm import GMM
 from biglearn_core.metrics import KLEvaluator
+from biglearn_core.system.stopwatch import Stopwatch
 
 __all__ = ["PeersConfig", "run_peers"]
 
