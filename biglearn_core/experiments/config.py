@@ -63,37 +63,17 @@ class ScheduleConfig:
         -------
         schedule : Schedule
         """
-        return Schedule(
-            n_features=n_features,
-            seed=seed,
-            p_joint=self.p_joint,
-            p_marginal=self.p_marginal,
-            beta=self.beta,
-            transform=self.transform,
-        )
+        return Schedule(n_features=n_features, seed=seed, **self._law())
 
-    def fit(
-        self,
-        X: Tensor,
-        start: GMM,
-        *,
-        n_iter: int,
-        weight_smoothing: float,
-        seed: int,
-        **options: Any,
-    ) -> FitResult:
+    def fit(self, X: Tensor, start: GMM, **options: Any) -> FitResult:
         """Run BigLearn-EM under this schedule.
 
         Parameters
         ----------
         X : Tensor of shape (N, D)
         start : GMM
-        n_iter : int
-        weight_smoothing : float
-            α.
-        seed : int
         **options
-            Callback, chunk size and checkpoint, as in `fit_biglearn_em`.
+            What `fit_biglearn_em` takes besides: iterations, smoothing, seed and others.
 
         Returns
         -------
@@ -102,14 +82,12 @@ class ScheduleConfig:
         return fit_biglearn_em(
             X,
             start,
-            n_iter=n_iter,
             n_local_steps=self.n_local_steps,
-            p_joint=self.p_joint,
-            p_marginal=self.p_marginal,
-            beta=self.beta,
-            transform=self.transform,
             covariance_floor=self.covariance_floor,
-            weight_smoothing=weight_smoothing,
-            seed=seed,
+            **self._law(),
             **options,
         )
+
+    def _law(self) -> dict[str, Any]:
+        names = ("p_joint", "p_marginal", "beta", "transform")
+        return {name: getattr(self, name) for name in names}

@@ -361,17 +361,13 @@ def _seed_run(result: Result) -> SeedRun:
     methods = {}
     for method in METHODS:
         arrays, numbers = result.arrays, result.summary[method]
+        own = ("final_kl", "fair_kl", "fair_log_likelihood", "seconds")
         methods[method] = MethodRun(
-            iterations=arrays[f"{method}/iterations"],
-            kl=arrays[f"{method}/kl"],
-            snapshot_iterations=arrays[f"{method}/snapshot_iterations"],
+            **{n: arrays[f"{method}/{n}"] for n in ("iterations", "kl", "snapshot_iterations")},
             snapshots=tuple(_unpack(arrays, f"{method}/snapshots")),
             final=_unpack(arrays, f"{method}/final")[0],
-            final_kl=numbers["final_kl"],
             fair=_unpack(arrays, f"{method}/fair")[0],
-            fair_kl=numbers["fair_kl"],
-            fair_log_likelihood=numbers["fair_log_likelihood"],
-            seconds=numbers["seconds"],
+            **{name: numbers[name] for name in own},
         )
     return SeedRun(result.summary["seed"], methods, result.summary["optimum_kl"])
 

@@ -8,7 +8,7 @@ set are in settings.yaml.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -442,15 +442,12 @@ def _run_one(
             tol=config.tol,
             seed=seed,
         )
-        seconds = recorder.clock.read()
-        clusters = [result.predict(X.numpy()) for X in (data.X_train, data.X_test)]
     else:
         result = fit_method(method, data, config, seed=seed, callback=recorder)
-        seconds = recorder.clock.read()
-        clusters = [result.model.predict(X).numpy() for X in (data.X_train, data.X_test)]
-    model = result.model
-    train = _score(model, data.X_train, data.y_train, clusters[0])
-    test = _score(model, data.X_test, data.y_test, clusters[1])
+    seconds, model = recorder.clock.read(), result.model
+    predict = result.predict if method in PEERS else None
+    train = _score(model, data.X_train, data.y_train, predict)
+    test = _score(model, data.X_test, data.y_test, predict)
     curve = np.array(recorder.values["curve"]).reshape(-1, len(CURVE_COLUMNS))
     if method == "BigLearn-EM" and config.protocol == "paper":
         last = curve[-_N_LAST:].mean(axis=0)
@@ -473,8 +470,7 @@ def _recorder(data: Data, config: Config) -> Recorder:
     """Record the scores on the test part, and the log-likelihood on both, along a fit."""
 
     def evaluate(model: GMM) -> list[float]:
-        clusters = model.predict(data.X_test).numpy()
-        test = _score(model, data.X_test, data.y_test, clusters)
+        test = _score(model, data.X_test, data.y_test)
         return [*asdict(test).values(), _mean_log_prob(model, data.X_train)]
 
     every, n = config.evaluate_every, max(config.joint_iterations, config.biglearn_iterations)
@@ -482,7 +478,9 @@ def _recorder(data: Data, config: Config) -> Recorder:
     return Recorder(curve=({number - 1 for number in done}, evaluate))
 
 
-def _score(model: GMM, X: Tensor, y: np.ndarray, clusters: np.ndarray) -> Scores:
+def _score(model: GMM, X: Tensor, y: np.ndarray, predict: Callable | None = None) -> Scores:
+    """Score a model, with the clusters of a peer where it has its own rule for them."""
+    clusters = model.predict(X).numpy() if predict is None else predict(X.numpy())
     agreement = score_labels(y, clusters)
     return Scores(**asdict(agreement), log_likelihood=_mean_log_prob(model, X))
 
