@@ -15,11 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biglearn_core.datasets.downloads import (
-    DownloadError,
-    download,
-    hash_file,
-)
+from biglearn_core.datasets.downloads import DownloadError, download, hash_file
 from biglearn_core.datasets.protocols import PROTOCOLS, min_max_scale, stratified_split
 from biglearn_core.datasets.readers.archives import COMPRESSIONS, MAX_BYTES
 from biglearn_core.datasets.readers.table import read_csv, read_libsvm, read_table

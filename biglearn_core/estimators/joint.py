@@ -15,12 +15,7 @@ from biglearn_core.estimators.base import MOST_STEPS, MixtureEstimator, warn_not
 from biglearn_core.fit import fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
-from biglearn_core.init import (
-    drawn_in,
-    kmeans_plusplus_start,
-    kmeans_start,
-    random_points_start,
-)
+from biglearn_core.init import drawn_in, kmeans_plusplus_start, kmeans_start, random_points_start
 from biglearn_core.numerics.points import Points
 from biglearn_core.system.progress import progress_bar
 

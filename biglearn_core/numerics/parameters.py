@@ -12,11 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.arguments import (
-    check_dtype,
-    check_parameters,
-    n_mixture_parameters,
-)
+from biglearn_core.numerics.arguments import check_dtype, check_parameters, n_mixture_parameters
 from biglearn_core.numerics.linalg import cholesky, symmetrize
 from biglearn_core.numerics.lowrank import LowRankCovariances
 from biglearn_core.system.persistence import load_arrays, save_arrays

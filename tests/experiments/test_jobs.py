@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_core.experiments import (
-    code_digest as digest_module,
-    config as config_module,
-)
+from biglearn_core.experiments import code_digest as digest_module, config as config_module
 from biglearn_core.experiments.config import ScheduleConfig
 from biglearn_core.experiments.gmm25 import run as gmm25
 from biglearn_core.experiments.jobs import Job, load_or_run, run_missing

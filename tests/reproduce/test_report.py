@@ -12,11 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.stats import t as student
 
 from biglearn_core.experiments import record as shape
-from biglearn_core.experiments.published import (
-    GMM25_JOINT_EM_FINAL_KL,
-    GMM25_SEEDS,
-    SCORES,
-)
+from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS, SCORES
 from biglearn_core.reproduce import readme
 from biglearn_core.reproduce.claims import (
     CAVEAT,
