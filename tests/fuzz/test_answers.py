@@ -129,7 +129,8 @@ def test_every_table_is_answered_or_refused_in_the_librarys_words(data):
     assert_law(model, table)
     answers = answer(lambda: assert_answers(model, table, X))
     if isinstance(answers, Refusal):  # of a row that the fit did not see
-        assert (sample_weight == 0).any()
+        share = sample_weight / sample_weight.max()
+        assert (share < 2 * np.finfo(table.dtype).tiny).any()
         assert "1e308 scales" in answers.message
         return
     assert answers[2].dtype == table.dtype
