@@ -6,7 +6,13 @@ import torch
 
 # Their failures are to show the values, as those of tests do.
 pytest.register_assert_rewrite(
-    *("tests.helpers", "tests.experiments.small", "tests.fuzz.checks", "tests.faults.surroundings")
+    *(
+        "tests.helpers",
+        "tests.experiments.small",
+        "tests.BL_vs_deepClustering.small",
+        "tests.fuzz.checks",
+        "tests.faults.surroundings",
+    )
 )
 
 

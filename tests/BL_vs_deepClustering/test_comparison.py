@@ -1,7 +1,5 @@
-"""The deep clustering peers, their experiment, its tables and its command."""
+"""The comparison of deep clustering: its runs, keys, tables, figures and command."""
 
-import contextlib
-import importlib.util
 import json
 import re
 import shutil
@@ -9,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import wraps
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +16,6 @@ import torch
 from biglearn_core.experiments.published import FASHION_PEERS
 from biglearn_core.metrics import score_labels
 from biglearn_core.reproduce.records import Record, read_record
-from biglearn_core.system.persistence import load_arrays, save_arrays
-from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.comparison import (
     figures as plots,
     methods,
@@ -28,516 +23,28 @@ from BL_vs_deepClustering.comparison import (
     tables as summary,
 )
 from BL_vs_deepClustering.comparison.methods import METHODS, Method
-from BL_vs_deepClustering.peers import autoencoder, dec, edesc, training
+from BL_vs_deepClustering.peers import autoencoder
 from BL_vs_deepClustering.peers.autoencoder import (
-    Autoencoder,
     PretrainConfig,
     cluster_code,
     pretrain,
 )
-from BL_vs_deepClustering.peers.biglearn_pca import ComponentMixtureConfig
-from BL_vs_deepClustering.peers.dec import DEC, IDEC, fit_dec, soft_assignment
-from BL_vs_deepClustering.peers.edesc import EDESCConfig, fit_edesc
-from BL_vs_deepClustering.peers.features import (
-    FeatureMixtureConfig,
-    cluster_features,
-    to_unit_mean_variance,
-)
-from BL_vs_deepClustering.peers.shallow import KMeansConfig, cluster_kmeans, principal_components
+from BL_vs_deepClustering.peers.dec import DEC, IDEC, fit_dec
+from BL_vs_deepClustering.peers.edesc import EDESCConfig
+from BL_vs_deepClustering.peers.features import FeatureMixtureConfig
+from BL_vs_deepClustering.peers.shallow import KMeansConfig, cluster_kmeans
 from BL_vs_deepClustering.pixels import run as fashion
 from BL_vs_deepClustering.pixels.run import Images
-from tests.helpers import ROOT
-
-K, D = 3, 20
-TINY = PretrainConfig(
-    hidden=(16, 12), n_code=4, n_epochs=20, batch_size=32, optimizer="adam", learning_rate=1e-2
+from tests.BL_vs_deepClustering.small import (
+    PEERS as CONFIG,
+    Killed,
+    few_components,
+    same_peers,
+    synthetic,
+    synthetic_images,
+    with_rows,
 )
-
-
-def synthetic(n=150, n_pixels=D, seed=0):
-    """Images of three classes that spread along few directions."""
-    rng = np.random.default_rng(seed)
-    classes = np.arange(n) % K
-    centres = rng.uniform(0, 1, (K, n_pixels))
-    spread = rng.standard_normal((n, 2)) @ rng.normal(0, 0.1, (2, n_pixels))
-    X = centres[classes] + spread + rng.normal(0, 0.05, (n, n_pixels))
-    return Images(torch.tensor(X, dtype=torch.float32), classes)
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_no_cached_images():
-    """Sums of two threads round differently from run to run; images of another test are others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    deep._images.cache_clear()
-    yield
-    torch.set_num_threads(threads)
-    deep._images.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def small():
-    """Points and their pretrained autoencoder."""
-    X = synthetic().X
-    return X, pretrain(X, TINY, seed=0).model
-
-
-def quick(config, **changes):
-    return replace(config, batch_size=32, update_interval=5, n_init=2, **changes)
-
-
-def naive_soft_assignment(Z, centres):
-    q = np.empty((len(Z), len(centres)))
-    for i in range(len(Z)):
-        for j in range(len(centres)):
-            q[i, j] = (1 + np.sum((Z[i] - centres[j]) ** 2)) ** -1
-        q[i] /= sum(q[i])
-    return q
-
-
-def naive_target(q):
-    n, k = q.shape
-    frequencies = [sum(q[i, j] for i in range(n)) for j in range(k)]
-    p = np.array([[q[i, j] ** 2 / frequencies[j] for j in range(k)] for i in range(n)])
-    for i in range(n):
-        p[i] = p[i] / sum(p[i])
-    return p
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_soft_assignment_and_target_are_the_formulae(seed):
-    rng = np.random.default_rng(seed)
-    Z, centres = 2 * rng.standard_normal((30, 4)), rng.standard_normal((5, 4))
-    q = soft_assignment(torch.tensor(Z), torch.tensor(centres))
-    np.testing.assert_allclose(q, naive_soft_assignment(Z, centres), rtol=1e-12)
-    p = dec.target_distribution(q)
-    np.testing.assert_allclose(p, naive_target(q.numpy()), rtol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_subspace_affinity_and_penalty_are_the_formulae(seed):
-    rng = np.random.default_rng(seed)
-    n, k, d, eta = 12, 4, 3, 5.0
-    Z, basis = rng.standard_normal((n, k * d)), rng.standard_normal((k * d, k * d))
-    s = np.empty((n, k))
-    for i in range(n):
-        for j in range(k):
-            projected = basis[:, j * d : (j + 1) * d].T @ Z[i]
-            s[i, j] = (projected @ projected + eta * d) / ((eta + 1) * d)
-        s[i] /= s[i].sum()
-    found = edesc.subspace_affinity(
-        torch.tensor(Z), torch.tensor(basis), n_clusters=k, smoothing=eta
-    )
-    np.testing.assert_allclose(found, s, rtol=1e-12)
-    gram, identity = basis.T @ basis, np.eye(k * d)
-    outside = 1 - np.kron(np.eye(k), np.ones((d, d)))
-    wanted = np.linalg.norm(gram * identity - identity) + np.linalg.norm(gram * outside)
-    penalty = edesc.subspace_penalty(torch.tensor(basis), n_clusters=k)
-    assert penalty.item() == pytest.approx(wanted, rel=1e-12)
-
-
-def test_subspaces_start_from_the_singular_vectors_of_every_group():
-    rng = np.random.default_rng(0)
-    Z, labels = rng.standard_normal((60, 6)), np.arange(60) % 3
-    basis = edesc.start_subspaces(torch.tensor(Z), labels, n_clusters=3, n_directions=2).numpy()
-    for k in range(3):
-        vectors = np.linalg.svd(Z[labels == k].T)[0][:, :2]
-        own = basis[:, 2 * k : 2 * k + 2]
-        np.testing.assert_allclose(np.abs((own * vectors).sum(axis=0)), 1, rtol=1e-10)
-    with pytest.raises(ValueError, match=r"group of 1 points cannot span 2 directions"):
-        edesc.start_subspaces(torch.tensor(Z[:3]), labels[:3], n_clusters=3, n_directions=2)
-
-
-def test_edesc_step_in_chunks_is_the_gradient_of_the_whole(small):
-    X = small[0]
-    pretrained = pretrain(X, replace(TINY, n_code=6), seed=1).model
-    config = EDESCConfig(n_directions=2, chunk_size=37, learning_rate=1e-2)
-    options = {"n_clusters": K, "smoothing": config.smoothing}
-    models = [edesc._Model(pretrained, 6) for _ in range(2)]
-    basis = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
-    for model in models:
-        model.D.data = basis.clone()
-    target = dec.target_distribution(models[0].affinity(X, K, config))
-    sgd = torch.optim.SGD(models[0].parameters(), lr=0.0)
-    loss = edesc._step(models[0], sgd, X, target, K, config)
-    Z = models[1].encoder(X)
-    s = edesc.subspace_affinity(Z, models[1].D, **options)
-    whole = (
-        torch.mean((models[1].decoder(Z) - X) ** 2)
-        + config.clustering_weight * torch.mean(target * (target / s).log())
-        + config.penalty_weight * edesc.subspace_penalty(models[1].D, n_clusters=K)
-    )
-    whole.backward()
-    assert loss == pytest.approx(whole.item(), rel=1e-5)
-    for found, wanted in zip(*(m.parameters() for m in models), strict=True):
-        torch.testing.assert_close(found.grad, wanted.grad, atol=1e-7, rtol=1e-4)
-
-
-@pytest.mark.parametrize("config", [DEC, IDEC])
-def test_loss_is_mean_divergence_and_mean_error(small, config):
-    X, pretrained = small
-    model = dec._Model(pretrained, K, keep_decoder=config.keep_decoder)
-    model.centres.data = pretrained.encode(X[:K])
-    rows = X[:40]
-    q = naive_soft_assignment(pretrained.encode(rows).numpy(), model.centres.detach().numpy())
-    p = naive_target(q)
-    wanted = config.clustering_weight * np.mean(np.sum(p * np.log(p / q), axis=1))
-    if config is IDEC:
-        assert config.clustering_weight == 0.1
-        with torch.no_grad():
-            wanted += np.mean((pretrained(rows) - rows).numpy() ** 2)
-    loss = model.loss(rows, torch.tensor(p, dtype=torch.float32), config.clustering_weight)
-    assert loss.item() == pytest.approx(wanted, rel=1e-4)
-    loss.backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("config", [DEC, IDEC])
-def test_targets_come_from_all_points(small, monkeypatch, config):
-    """The mini-batches' targets are rows of one target of all points, renewed with the model."""
-    X, pretrained = small
-    seen, targets = [], []
-    real, real_loss = dec.target_distribution, dec._Model.loss
-
-    def target(q):
-        seen.append(len(q))
-        targets.append(real(q))
-        return targets[-1]
-
-    def loss(self, x, p, weight):
-        whole = targets[-1]
-        position = [int((point == X).all(dim=1).nonzero()) for point in x]
-        torch.testing.assert_close(p, whole[position], rtol=0, atol=0)
-        return real_loss(self, x, p, weight)
-
-    monkeypatch.setattr(dec, "target_distribution", target)
-    monkeypatch.setattr(dec._Model, "loss", loss)
-    fit_dec(X, pretrained, K, quick(config, max_updates=12, tol=0.0), seed=0)
-    assert seen == [len(X)] * 3  # updates 0, 5 and 10
-    assert not torch.equal(targets[0], targets[1])
-
-
-def test_edesc_target_comes_from_all_points(small, monkeypatch):
-    X = small[0]
-    pretrained = pretrain(X, replace(TINY, n_code=6), seed=1).model
-    seen = []
-    real = edesc.target_distribution
-    monkeypatch.setattr(edesc, "target_distribution", lambda s: seen.append(len(s)) or real(s))
-    fit_edesc(X, pretrained, K, EDESCConfig(n_directions=2, n_steps=4, chunk_size=32), seed=0)
-    assert seen == [len(X)] * 4
-
-
-@pytest.mark.parametrize(
-    ("changes", "tol", "rounds"),
-    [
-        ([0.5, 0.02, 0.0009, 0.5], 1e-3, 3),
-        ([0.5, 0.02, 0.001, 0.5], 1e-3, 4),
-        ([0.5, 0.02, 0.0, 0.5], 0.0, 4),
-    ],
-)
-def test_it_stops_when_fewer_labels_change_than_the_tolerance(
-    small, monkeypatch, changes, tol, rounds
-):
-    X, pretrained = small
-    shares = iter(changes)
-    monkeypatch.setattr(dec, "changed_share", lambda clusters, previous: next(shares))
-    found = fit_dec(X, pretrained, K, quick(DEC, max_updates=18, tol=tol), seed=0)
-    assert found.converged is (rounds < len(changes))
-    assert len(found.curves["changed_labels"]) == rounds
-    assert found.n_steps == (5 * rounds if rounds < 4 else 18)
-    assert len(found.history) == rounds + 1
-    np.testing.assert_array_equal(found.history[-1], found.clusters)
-
-
-def test_changed_share_counts_points():
-    assert dec.changed_share(np.array([0, 1, 2, 2]), np.array([0, 2, 2, 2])) == 0.25
-
-
-def test_dec_sharpens_its_assignments(small, monkeypatch):
-    X, pretrained = small
-    before = pretrained.encoder[0].weight.clone()
-    confidence, real = [], dec.target_distribution
-
-    def target(q):
-        confidence.append(q.max(dim=1).values.mean().item())
-        return real(q)
-
-    monkeypatch.setattr(dec, "target_distribution", target)
-    found = fit_dec(X, pretrained, K, quick(DEC, max_updates=100, tol=0.0), seed=0)
-    assert confidence[-1] > confidence[0]
-    assert torch.equal(before, pretrained.encoder[0].weight)  # a copy was trained
-    widths = [D, 16, 12, 4]
-    n_weights = sum((a + 1) * b for a, b in pairwise(widths))
-    assert found.n_parameters == n_weights + K * 4
-
-
-def test_pretraining_learns_and_depends_on_the_seed_alone(small):
-    X, model = small
-    again = pretrain(X, TINY, seed=0)
-    assert again.losses[-1] < again.losses[0]
-    for a, b in zip(model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(a, b)
-    other = pretrain(X, TINY, seed=1).model
-    assert not torch.equal(model.encoder[0].weight, other.encoder[0].weight)
-
-
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
-@contextlib.contextmanager
-def killed_after(saves):
-    """Die in the block once its state has been saved so many times."""
-    calls, real = [], training.save_arrays
-
-    def save_and_die(*arguments):
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == saves:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "save_arrays", save_and_die)
-        with pytest.raises(Killed):
-            yield
-
-
-def never_learns(monkeypatch, updates=10, restarts=2):
-    """Make every training fail its trial after the given updates."""
-    monkeypatch.setattr(autoencoder, "_UPDATES_TO_LEARN", updates)
-    monkeypatch.setattr(autoencoder, "_LEARNED", 0.0)
-    monkeypatch.setattr(autoencoder, "_MOST_RESTARTS", restarts)
-
-
-def test_a_training_that_does_not_learn_begins_anew(small, monkeypatch):
-    X, _ = small
-    never_learns(monkeypatch)
-    with pytest.warns(UserWarning, match="no more than the mean image") as told:
-        found = pretrain(X, TINY, seed=0)
-    assert len(told) == found.restarts == 2
-    assert len(found.losses) == TINY.n_epochs
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(3):  # the third weights are those that were kept
-        third = Autoencoder(D, TINY.hidden, TINY.n_code, generator=generator)
-    monkeypatch.setattr(autoencoder, "Autoencoder", lambda *a, **k: third)
-    monkeypatch.setattr(autoencoder, "_UPDATES_TO_LEARN", 10**9)
-    again = pretrain(X, TINY, seed=0)
-    np.testing.assert_array_equal(again.losses, found.losses)
-
-
-def test_one_that_learns_does_not(small):
-    X, _ = small  # any warning is an error here
-    assert pretrain(X, replace(TINY, n_epochs=101), seed=0).restarts == 0
-
-
-@pytest.mark.filterwarnings("ignore:the autoencoder of seed")
-@pytest.mark.parametrize("saves", [1, 3, 6])
-def test_killed_around_a_restart_it_goes_on_to_the_same_weights(
-    small, tmp_path, monkeypatch, saves
-):
-    X, _ = small
-    never_learns(monkeypatch)
-    unbroken = pretrain(X, TINY, seed=0)
-    with killed_after(saves):
-        pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
-    begun = pretrain(X, TINY, seed=0, checkpoint=tmp_path / "state.npz")
-    np.testing.assert_array_equal(begun.losses, unbroken.losses)
-    assert begun.restarts == 2
-
-
-def test_a_saved_autoencoder_is_the_same(small):
-    X, model = small
-    trained = autoencoder.Pretrained(model, np.arange(3.0), 1.5, restarts=2)
-    arrays = trained.arrays()
-    again = Autoencoder.from_arrays(arrays, TINY)
-    assert torch.equal(again.encode(X), model.encode(X))
-    assert torch.equal(again(X), model(X))
-    np.testing.assert_array_equal(arrays["losses"], trained.losses)
-    assert arrays["restarts"] == 2
-
-
-def test_weights_start_in_their_range_and_the_rate_falls():
-    generator = torch.Generator().manual_seed(0)
-    model = Autoencoder(100, (50,), 3, generator=generator)
-    for layer in (model.encoder[0], model.encoder[2], model.decoder[2]):
-        assert (layer.weight.abs() <= layer.in_features**-0.5).all()
-        assert layer.weight.abs().max() > 0.9 * layer.in_features**-0.5
-        assert (layer.bias == 0).all()
-    config = PretrainConfig(learning_rate=2e-3)
-    assert [config.rate_at(x) for x in (0.0, 0.5, 0.75, 1.0)] == pytest.approx(
-        [2e-3, 2e-3, 1e-3, 0.0]
-    )
-    kinds = [type(layer).__name__ for layer in model.encoder]
-    assert kinds == ["Linear", "ReLU", "Linear"]  # a linear code
-
-
-def test_mini_batches_cover_every_epoch_and_need_no_past():
-    batches = training.MiniBatches(10, 4, seed=3, device=torch.device("cpu"))
-    epochs = [[batches.rows(3 * epoch + i) for i in range(3)] for epoch in range(2)]
-    for epoch in epochs:
-        assert [len(rows) for rows in epoch] == [4, 4, 2]
-        assert sorted(torch.cat(epoch).tolist()) == list(range(10))
-    assert torch.cat(epochs[0]).tolist() != torch.cat(epochs[1]).tolist()
-    later = training.MiniBatches(10, 4, seed=3, device=torch.device("cpu"))
-    assert torch.equal(later.rows(4), epochs[1][1])
-
-
-def fits(X, pretrained, wide=None):
-    wide = wide or pretrain(X, replace(TINY, n_code=6), seed=1).model
-    config = EDESCConfig(n_directions=2, n_steps=6, n_init=2, checkpoint_every=2)
-    return {
-        "pretrain": lambda path: pretrain(X, TINY, seed=2, checkpoint=path),
-        "dec": lambda path: fit_dec(
-            X, pretrained, K, quick(DEC, max_updates=23, tol=0.0), seed=0, checkpoint=path
-        ),
-        "idec": lambda path: fit_dec(
-            X, pretrained, K, quick(IDEC, max_updates=23, tol=0.0), seed=0, checkpoint=path
-        ),
-        "edesc": lambda path: fit_edesc(X, wide, K, config, seed=0, checkpoint=path),
-    }
-
-
-def outcome(found):
-    if hasattr(found, "losses"):
-        weights = {name: t.numpy() for name, t in found.model.state_dict().items()}
-        return {"losses": found.losses, **weights}
-    return {"history": found.history, **found.curves}
-
-
-@pytest.mark.parametrize("name", ["pretrain", "dec", "idec", "edesc"])
-@pytest.mark.parametrize("saves", [1, 3])
-def test_a_killed_run_goes_on_to_the_same_result(small, tmp_path, name, saves):
-    fit = fits(*small)[name]
-    unbroken = outcome(fit(None))
-    path = tmp_path / "state.npz"
-    with killed_after(saves):
-        fit(path)
-    begun = outcome(fit(path))
-    for key, value in unbroken.items():
-        np.testing.assert_array_equal(begun[key], value, err_msg=key)
-
-
-def test_a_state_of_other_settings_is_refused(small, tmp_path):
-    X, _ = small
-    path = tmp_path / "state.npz"
-    pretrain(X, TINY, seed=0, checkpoint=path)
-    for other, message in (
-        (lambda: pretrain(X, TINY, seed=1, checkpoint=path), "seed: 0 there, 1 now"),
-        (lambda: pretrain(X + 1, TINY, seed=0, checkpoint=path), r"data: float32 \(150, 20\) "),
-        (lambda: pretrain(X[1:], TINY, seed=0, checkpoint=path), r"data: .*\(149, 20\)"),
-        (lambda: pretrain(X, replace(TINY, batch_size=30), seed=0, checkpoint=path), "batch_size"),
-    ):
-        with pytest.raises(ValueError, match=rf"state\.npz.*other settings or data \(.*{message}"):
-            other()
-    with training.matmul_precision("medium"), pytest.raises(ValueError, match="precision: highest"):
-        pretrain(X, TINY, seed=0, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match="not a readable"):
-        pretrain(X, TINY, seed=0, checkpoint=path)
-
-
-@pytest.mark.parametrize("name", ["dec", "idec", "edesc"])
-def test_a_state_from_another_autoencoder_is_refused(small, tmp_path, name):
-    X, pretrained = small
-    path = tmp_path / "state.npz"
-    with killed_after(1):
-        fits(X, pretrained)[name](path)
-    other, wide = (pretrain(X, replace(TINY, n_code=n, n_epochs=1), seed=3).model for n in (4, 6))
-    again = fits(X, other, wide)[name]
-    with pytest.raises(ValueError, match=r"state\.npz.*\(start: \w+ there, \w+ now\)"):
-        again(path)
-
-
-def spoil(arrays, kind):
-    """Leave something out of a state, or put something wrong into it."""
-    module = [n for n in arrays if n.startswith("module/")]
-    optimizer = [n for n in arrays if n.startswith("optimizer/")]
-    if kind == "nan":
-        return arrays | {module[0]: arrays[module[0]] * np.nan}
-    if kind == "shape":
-        return arrays | {module[0]: arrays[module[0]][:1]}
-    if kind == "word":
-        return arrays | {module[0]: np.array("word")}
-    left_out = {"module": module[:1], "losses": ["arrays/losses"]}.get(kind)
-    if kind == "optimizer":  # all of one parameter
-        left_out = [n for n in optimizer if n.startswith(optimizer[0].rpartition("/")[0] + "/")]
-    return {n: a for n, a in arrays.items() if n not in left_out}
-
-
-@pytest.mark.parametrize("name", ["pretrain", "dec", "idec", "edesc"])
-@pytest.mark.parametrize("kind", ["nan", "shape", "word", "module", "optimizer", "losses"])
-def test_a_damaged_state_is_named_with_the_remedy(small, tmp_path, name, kind):
-    path = tmp_path / "state.npz"
-    fit = fits(*small)[name]
-    with killed_after(1):
-        fit(path)
-    save_arrays(path, spoil(load_arrays(path), kind))
-    with pytest.raises(ValueError, match=r"(?s)state\.npz is damaged \(.*delete it"):
-        fit(path)
-
-
-def test_kmeans_keeps_the_least_inertia():
-    X = synthetic().X
-    found = cluster_kmeans(X, 5, KMeansConfig(n_init=6), seed=0)
-    best = int(found.curves["inertia"].argmin())
-    np.testing.assert_array_equal(found.clusters, found.history[best])
-    for labels, inertia in zip(found.history, found.curves["inertia"], strict=True):
-        groups = [X[labels == k].double() for k in range(5)]
-        own = sum((g - g.mean(0)).square().sum().item() for g in groups)
-        assert own == pytest.approx(inertia, rel=1e-3)  # centres of the last update but one
-
-
-def test_principal_components_keep_units_and_variance():
-    X = synthetic().X
-    Z = principal_components(X, 3)
-    values = np.linalg.eigvalsh(np.cov(X.numpy().T.astype(np.float64)))[::-1]
-    np.testing.assert_allclose(Z.var(axis=0, ddof=1), values[:3], rtol=1e-4)
-
-
-def test_feature_mixture_keeps_the_highest_likelihood_and_ignores_scale():
-    Z = torch.tensor(principal_components(synthetic().X, 4))
-    config = FeatureMixtureConfig(n_init=2, n_iterations=5)
-    options = {"seed": 0, "n_projection": 7, "clock": Stopwatch()}
-    found = cluster_features(Z, K, config, **options)
-    best = int(found.curves["log_likelihood"].argmax())
-    assert len(found.history) == 4
-    np.testing.assert_array_equal(found.clusters, found.history[best])
-    assert found.n_parameters == 7 + (K - 1) + K * 4 + K * 10
-    scaled = cluster_features(64 * Z + 8, K, config, **options)
-    assert score_labels(found.clusters, scaled.clusters).ari > 0.99
-    unit = to_unit_mean_variance(Z)
-    assert unit.square().mean().item() == pytest.approx(1, rel=1e-4)
-    with pytest.raises(ValueError, match="nothing to cluster"):
-        to_unit_mean_variance(torch.ones(5, 2))
-
-
-CONFIG = deep.Config(seeds=(0, 1), n_images=90, n_clusters=3, n_epochs=2, n_updates=3, n_steps=3)
-
-
-def with_rows(patch, rows):
-    """Change some fields of the rows of methods."""
-    changed = {name: replace(deep.METHODS[name], **fields) for name, fields in rows.items()}
-    patch.setattr(deep, "METHODS", {**deep.METHODS, **changed})
-
-
-def few_components(patch):
-    """Let BigLearn-EM take five principal components."""
-    settings = ComponentMixtureConfig(n_directions=5)
-    with_rows(patch, {"biglearn-pca": {"settings": lambda common: settings}})
-
-
-@contextlib.contextmanager
-def synthetic_images():
-    """Put ninety synthetic images of 784 pixels in the place of Fashion-MNIST.
-
-    Their principal components are five.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deep, "load_images", lambda n, *, device: synthetic(n, 784))
-        few_components(patch)
-        deep._images.cache_clear()
-        yield patch
-        deep._images.cache_clear()
+from tests.helpers import ROOT, load_script
 
 
 @pytest.fixture
@@ -553,16 +60,6 @@ def finished(tmp_path_factory):
     with synthetic_images():
         runs = deep.run(CONFIG, root=root, n_jobs=1)
     return root, runs
-
-
-def same_peers(runs, others):
-    for run, other in zip(runs, others, strict=True):
-        for name in ("method", "seed", "final", "n_steps", "converged", "n_parameters"):
-            assert getattr(run, name) == getattr(other, name)
-        for name in ("clusters", "acc", "nmi", "ari"):
-            np.testing.assert_array_equal(getattr(run, name), getattr(other, name))
-        for name, curve in run.curves.items():
-            np.testing.assert_array_equal(curve, other.curves[name])
 
 
 def test_every_method_is_run_scored_and_saved(finished):
@@ -660,12 +157,14 @@ def test_an_autoencoder_that_two_methods_need_is_trained_once(tmp_path):
     code = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from tests.BL_vs_deepClustering import test_comparison as tests
+from dataclasses import replace
+from tests.BL_vs_deepClustering.small import PEERS, synthetic
+from BL_vs_deepClustering.comparison import run as deep
 from functools import wraps
 from pathlib import Path
 from biglearn_core.experiments import jobs
-deep, method, folder = tests.deep, sys.argv[1], Path({str(tmp_path)!r})
-deep.load_images = lambda n, *, device: tests.synthetic(n, 784)
+method, folder = sys.argv[1], Path({str(tmp_path)!r})
+deep.load_images = lambda n, *, device: synthetic(n, 784)
 real, lock = deep.pretrain, jobs.run_lock
 @wraps(real)
 def pretrain(*arguments, **options):
@@ -680,7 +179,7 @@ def run_lock(path, **options):
         (folder / f"at_lock_{{method}}").touch()
     return lock(path, **options)
 deep.pretrain, jobs.run_lock = pretrain, run_lock
-config = tests.replace(tests.CONFIG, seeds=(0,), methods=(method,))
+config = replace(PEERS, seeds=(0,), methods=(method,))
 (run,) = deep.run(config, root=folder, n_jobs=1)
 print(run.pretrain_seconds)
 """
@@ -719,12 +218,6 @@ def test_precision_is_of_the_networks_alone_and_is_put_back(
     assert flushed == {name: name in trained for name in seen}
     assert len(seen) == 5
     assert torch.tensor(1e-39) * 1 > 0
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-def test_precision_is_put_back_after_an_error():
-    with pytest.raises(KeyError), training.matmul_precision("medium"):
-        raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -842,12 +335,8 @@ def test_figures_show_what_the_runs_hold(finished):
 
 @pytest.fixture
 def command(monkeypatch, images):
-    path = ROOT / "BL_vs_deepClustering" / "main_deep_clustering.py"
-    spec = importlib.util.spec_from_file_location("main_deep_clustering", path)
-    module = importlib.util.module_from_spec(spec)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    spec.loader.exec_module(module)
-    return module.main
+    return load_script("BL_vs_deepClustering/main_deep_clustering.py").main
 
 
 def arguments(folder, *more):
@@ -922,12 +411,6 @@ def test_command_refuses(command, tmp_path, capsys, option, message):
 def test_settings_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_edesc_refuses_a_code_of_another_width(small):
-    X, pretrained = small
-    with pytest.raises(ValueError, match=r"3 x 5 = 15 entries, this autoencoder's has 4"):
-        fit_edesc(X, pretrained, K, EDESCConfig(), seed=0)
 
 
 def test_published_settings():

@@ -15,46 +15,27 @@ from sklearn.cluster import KMeans
 
 from biglearn_core import GMM
 from biglearn_core.experiments import store as store_module
-from biglearn_core.experiments.store import ResultStore
 from biglearn_core.matching import TASK_KINDS, Schedule
 from biglearn_core.metrics import score_labels
 from biglearn_core.numerics import lowrank
 from biglearn_core.reproduce.records import Record
 from biglearn_core.system import devices, persistence
 from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables as summary
-from BL_vs_deepClustering.pixels.run import Config, Images, Trace, most_likely, run_seed
+from BL_vs_deepClustering.pixels.run import Config, Trace, most_likely, run_seed
+from tests.BL_vs_deepClustering.small import (
+    PIXELS as CONFIG,
+    Killed,
+    same_pixels as assert_same_run,
+    store_at,
+    wide_synthetic as synthetic,
+)
 from tests.helpers import ROOT, load_script
-
-CONFIG = Config(n_images=90, n_components=3, n_iterations=4, n_local_steps=2)
 
 
 @pytest.fixture(autouse=True)
 def few_dimensions_are_many(monkeypatch):
     """Take the low-rank form in the few dimensions that a quick test can afford."""
     monkeypatch.setattr(lowrank, "_LEAST_DIMENSION", 8)
-
-
-def synthetic(n=90, n_pixels=30, seed=0):
-    """Images of three classes that spread along few directions."""
-    rng = np.random.default_rng(seed)
-    classes = np.arange(n) % 3
-    centres = rng.uniform(0, 1, (3, n_pixels))
-    spread = rng.standard_normal((n, 4)) @ rng.normal(0, 0.3, (4, n_pixels))
-    X = centres[classes] + spread + rng.normal(0, 0.05, (n, n_pixels))
-    return Images(torch.tensor(X, dtype=torch.float32), classes)
-
-
-def store_at(folder, config=CONFIG):
-    return ResultStore("fashion", config, module=fashion.__name__, root=folder)
-
-
-def assert_same_run(run, other):
-    for name in ("weights", "means", "covariances"):
-        assert torch.equal(getattr(run.model, name), getattr(other.model, name)), name
-    np.testing.assert_array_equal(run.clusters, other.clusters)
-    for name, column in run.trace.arrays().items():
-        if "seconds" not in name:
-            np.testing.assert_array_equal(column, other.trace.arrays()[name])
 
 
 def test_trace_says_what_the_run_did(tmp_path):
@@ -186,10 +167,6 @@ def test_settings_out_of_range_are_refused(options, error, message):
         Config(**options)
 
 
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
 def kill_at_save(monkeypatch, number, *, renamed):
     """Die in the given save: before its file is renamed into place, or just after."""
     real, calls = os.replace, [0]
@@ -229,7 +206,8 @@ from biglearn_core.system import persistence
 lowrank._LEAST_DIMENSION = 8
 import os, signal
 from dataclasses import replace
-from tests.BL_vs_deepClustering import test_pixels as t
+from BL_vs_deepClustering.pixels.run import run_seed
+from tests.BL_vs_deepClustering.small import PIXELS, store_at, wide_synthetic
 
 class Slow:
     calls = 0
@@ -241,9 +219,9 @@ def replace_or_die(source, target, real=os.replace):
     real(source, target)
 
 persistence.os.replace = replace_or_die
-config = replace(t.CONFIG, n_iterations=30)
+config = replace(PIXELS, n_iterations=30)
 report = lambda trace: print(len(trace), flush=True)
-t.run_seed(config, 1, t.synthetic(), store=t.store_at({folder!r}, config), report=report)
+run_seed(config, 1, wide_synthetic(), store=store_at({folder!r}, config), report=report)
 """
 
 
@@ -268,12 +246,7 @@ def test_kill_9_of_a_real_process(tmp_path):
     assert process.returncode == 0
     assert rest[0] > len(first)  # it did not begin anew
     assert rest[-1] == 30
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the processes: sums in another order round otherwise
-    try:
-        unbroken = run_seed(config, 1, synthetic(), store=store_at(tmp_path / "unbroken", config))
-    finally:
-        torch.set_num_threads(threads)
+    unbroken = run_seed(config, 1, synthetic(), store=store_at(tmp_path / "unbroken", config))
     assert_same_run(run_seed(config, 1, synthetic(), store=store_at(tmp_path, config)), unbroken)
 
 

@@ -27,12 +27,14 @@ from biglearn_core.system import persistence
 from biglearn_core.system.persistence import load_arrays
 from BL_vs_deepClustering.comparison import run as deep_clustering
 from BL_vs_deepClustering.pixels import run as fashion
-from tests.BL_vs_deepClustering.test_comparison import CONFIG, same_peers, synthetic_images
-from tests.BL_vs_deepClustering.test_pixels import (
-    CONFIG as FASHION,
-    assert_same_run as same_fashion,
+from tests.BL_vs_deepClustering.small import (
+    PEERS,
+    PIXELS,
+    same_peers,
+    same_pixels,
     store_at,
-    synthetic,
+    synthetic_images,
+    wide_synthetic,
 )
 from tests.experiments.small import GMM25, OURS, REALWORLD, same_gmm25, same_realworld
 from tests.faults.surroundings import (
@@ -71,15 +73,15 @@ def run_realworld(root):
 
 
 def run_fashion(root):
-    return [fashion.run_seed(FASHION, 1, synthetic(), store=store_at(root))]
+    return [fashion.run_seed(PIXELS, 1, wide_synthetic(), store=store_at(root))]
 
 
 def same_fashion_runs(a, b):
     for left, right in zip(a, b, strict=True):
-        same_fashion(left, right)
+        same_pixels(left, right)
 
 
-DEEP = dataclasses.replace(CONFIG, methods=("dec", "idec", "edesc"), seeds=(0,))
+DEEP = dataclasses.replace(PEERS, methods=("dec", "idec", "edesc"), seeds=(0,))
 
 
 def run_deep_clustering(root):
@@ -191,12 +193,12 @@ def flip(path):
 )
 def test_a_damaged_state_is_refused_and_deleting_it_helps(tmp_path, unbroken, kind, n_done, damage):
     def stop(trace):
-        if len(trace) == n_done < FASHION.n_iterations:
+        if len(trace) == n_done < PIXELS.n_iterations:
             raise KeyboardInterrupt
 
     store = store_at(tmp_path)
     with contextlib.suppress(KeyboardInterrupt):
-        fashion.run_seed(FASHION, 1, synthetic(), store=store, report=stop)
+        fashion.run_seed(PIXELS, 1, wide_synthetic(), store=store, report=stop)
     path = store.folder / f"seed_1.{kind}.npz"
     damage(path)
     with pytest.raises(ValueError, match=rf"{path.name} is not a readable .npz file .*delete it"):
