@@ -24,7 +24,7 @@ env: $(READY) ## set up the environment in .venv
 
 # Only a download leaves the choice of torch's build to the index; what came is installed if it is
 # in the lock. A build without +cpu is a CUDA build on Linux; elsewhere that lock asks for nothing.
-$(READY): $(LOCKS) pyproject.toml
+$(READY): $(LOCKS) pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(LOCKED) -r requirements.lock
 	rm -rf $(VENV)/torch
