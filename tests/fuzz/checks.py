@@ -51,7 +51,19 @@ def must_fit(model, table, sample_weight):
         return False
     sizes = np.abs(X[np.isfinite(X) & (X != 0)])
     edge = 1e6 if model.preset == "paper" else 1e12 if X.dtype == np.float32 else 1e100
+    if model.preset == "default" and any(_spans(column) >= _SPANS[X.dtype] for column in X.T):
+        return False
     return len(sizes) == 0 or (sizes.max() < edge and sizes.min() > 1 / edge)
+
+
+# A row farther away than so many scales is refused: its square would leave the dtype.
+_SPANS = {np.dtype(np.float32): 1e14, np.dtype(np.float64): 1e140}
+
+
+def _spans(column):
+    """Width of a feature in units of its least step, which its scale is at least."""
+    values = np.unique(column[~np.isnan(column)]).astype(np.float64)
+    return np.ptp(values) / np.diff(values).min() if len(values) > 1 else 0.0
 
 
 def assert_law(model, table):
