@@ -1,41 +1,27 @@
-"""Real-world sets: the committed files, the readers, the protocols, the download."""
+"""Real-world sets: the committed files, the protocols, where files are found."""
 
 import bz2
 import csv
 import functools
-import gzip
 import hashlib
-import http.server
 import json
 import lzma
 import shutil
-import subprocess
-import sys
-import threading
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
 from biglearn_core.datasets import (
     dataset_names,
-    download_dataset,
-    downloads,
     is_available,
-    load as datasets,
     load_dataset,
-    registry as dataset_registry,
 )
 from biglearn_core.datasets.__main__ import main
-from biglearn_core.datasets.downloads import DownloadError, download
-from biglearn_core.datasets.protocols import min_max_scale, stratified_split
-from biglearn_core.datasets.readers.table import read_csv, read_libsvm, read_mat
-from biglearn_core.datasets.registry import Source
 from biglearn_core.system import paths
+from tests.datasets.small import libsvm_text
 from tests.helpers import ROOT
 
 COMMITTED = {  # rows, features, classes, training rows
@@ -47,18 +33,6 @@ COMMITTED = {  # rows, features, classes, training rows
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_other_root(monkeypatch):
-    monkeypatch.delenv("BIGLEARN_DATA", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _global_random_state_untouched():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    yield
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
-
-
 @functools.cache
 def rows_by_hand(name):
     """Parse a committed file without the code under test."""
@@ -67,21 +41,6 @@ def rows_by_hand(name):
     table = np.array([[float(cell) for cell in row] for row in rows])
     table.flags.writeable = False  # tests share it
     return table[:, 1:], table[:, 0].astype(int)
-
-
-def libsvm_text(X, y):
-    lines = []
-    for row, label in zip(X, y, strict=True):
-        pairs = [f"{j + 1}:{float(v)!r}" for j, v in enumerate(row) if v != 0]
-        lines.append(" ".join([f"{label:+d}", *pairs]))
-    return ("\n".join(lines) + "\n").encode()
-
-
-def small_table(n=40, d=4, n_classes=3, seed=0):
-    generator = np.random.default_rng(seed)
-    X = np.round(generator.normal(size=(n, d)), 3) * (generator.random((n, d)) < 0.7)
-    X[0] = 1.5  # so that every column occurs in LIBSVM's sparse text
-    return X, np.arange(n) % n_classes - 1
 
 
 # --- the committed files
@@ -198,17 +157,6 @@ def test_unsplit_data_are_scaled_together(protocol):
     assert data.X_test.shape == (0, 16)
 
 
-def test_constant_column_becomes_zero():
-    X = np.array([[3.0, 1.0], [3.0, 2.0], [3.0, 5.0]])
-    other = np.array([[7.0, 9.0]])
-    min_max_scale(X, other)
-    np.testing.assert_array_equal(X, [[0, 0], [0, 0.25], [0, 1]])
-    np.testing.assert_array_equal(other, [[0, 2]])
-    rounding = np.array([[0.1 + 0.2], [0.3]])
-    min_max_scale(rounding)
-    np.testing.assert_array_equal(rounding, [[0], [0]])
-
-
 def test_constant_column_in_a_file(tmp_path):
     rows = "\n".join(f"{i % 2},4.5,{i}" for i in range(20))
     (tmp_path / "c.csv").write_text(rows)
@@ -227,15 +175,6 @@ def test_duplicate_rows_are_kept(tmp_path):
     assert load_dataset(tmp_path / "d.csv", split=False).X_train.shape == (3, 2)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_class_with_one_member_goes_to_the_training_part(seed):
-    y = np.array([0] * 20 + [1] * 10 + [7] + [9])
-    train, test = stratified_split(y, seed=seed)
-    assert sorted([*train, *test]) == list(range(32))
-    assert {30, 31} <= set(train)
-    assert Counter(y[test].tolist()) == {0: 4, 1: 2}
-
-
 def test_one_member_class_in_a_file(tmp_path):
     rows = [f"{i % 2},{i},{i * i}" for i in range(20)] + ["5,1,1"]
     (tmp_path / "one.csv").write_text("\n".join(rows))
@@ -243,12 +182,6 @@ def test_one_member_class_in_a_file(tmp_path):
     assert data.n_classes == 3
     assert 5 in data.y_train
     assert 5 not in data.y_test
-
-
-@pytest.mark.parametrize("y", [[1, 2, 3], [1, 1, 2, 2, 3, 3]])
-def test_too_few_rows_to_split(y):
-    with pytest.raises(ValueError, match=r"too few for an 80/20 split.*split=False"):
-        stratified_split(np.array(y), seed=0)
 
 
 def test_dataset_is_frozen():
@@ -278,16 +211,6 @@ def test_unknown_name_and_protocol():
         load_dataset("glass", protocol="fairest")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv is not a file"):
         load_dataset("nowhere.csv")
-
-
-@pytest.fixture
-def empty_repository(tmp_path, monkeypatch):
-    """Hide the files in dataset/, so that what lies there does not matter."""
-    own = tmp_path / "own"
-    own.mkdir()
-    monkeypatch.setattr(datasets, "DATASETS", own)
-    monkeypatch.setattr(datasets, "DOWNLOADS", own)
-    return own
 
 
 def test_absent_set_names_the_command_and_the_address(empty_repository, tmp_path):
@@ -327,128 +250,7 @@ def test_damaged_records_are_refused_by_name(tiny_set, tmp_path, record):
         load_dataset("tiny", root=tmp_path)
 
 
-# --- readers
-
-
-@pytest.mark.parametrize(
-    ("ending", "compress"),
-    [("", bytes), (".bz2", bz2.compress), (".gz", gzip.compress), (".xz", lzma.compress)],
-)
-def test_libsvm_round_trip(tmp_path, ending, compress):
-    X, y = small_table()
-    path = tmp_path / f"mine{ending}"
-    path.write_bytes(compress(libsvm_text(X, y)))
-    data = load_dataset(path, protocol="raw", split=False)
-    np.testing.assert_array_equal(data.X_train, X)
-    np.testing.assert_array_equal(data.y_train, y)
-    assert data.name == "mine"
-    if ending:
-        path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(ValueError, match="truncated or damaged"):
-            load_dataset(path)
-
-
-@pytest.mark.parametrize("header", [False, True])
-def test_csv_and_mat_round_trip(tmp_path, header):
-    X, y = small_table()
-    table = np.column_stack([y, X])
-    lines = [",".join(map(repr, row)) for row in table.tolist()]
-    if header:
-        lines.insert(0, "class,a,b,c,d")
-    (tmp_path / "mine.csv").write_text("\n".join(lines))
-    as_on_windows = "\r\n".join(lines).encode("utf-8-sig")
-    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(as_on_windows))
-    savemat(tmp_path / "mine.mat", {"anything": table, "note": "text", "k": 3})
-    savemat(tmp_path / "two.mat", {"two": table, "other": table[:5]})
-    for name in ("mine.csv", "mine.csv.gz", "mine.mat", "two.mat"):
-        data = load_dataset(str(tmp_path / name), protocol="raw", split=False)
-        np.testing.assert_array_equal(data.X_train, X)
-        np.testing.assert_array_equal(data.y_train, y)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1,2\nx,3\n", r"line 2: the class is 'x', not a number"),
-        ("T,2,8\nI,5,12\n", r"line 1: the class is 'T', not a number"),
-        ("c,a\n1,2\n1.5,3\n", r"class of data row 2 is 1\.5, not an integer"),
-        ("nan,2\n", r"class of data row 1 is nan, not an integer"),
-        ("1,2,3\n1,nan,3\n", r"feature 1 of data row 2 is nan"),
-        ("1,2,3\n1,2,inf\n", r"feature 2 of data row 2 is inf"),
-        ("1,2,3\n1,,3\n", r"line 2: column 2 is '', not a number"),
-        ("1,2,3\n1,2\n", r"number of columns changed.*rows equally long"),
-        ("1\n2\n", r"has 1 column; expected the class"),
-        ("", r"holds no rows"),
-        ("class,a\n", r"holds no rows"),
-    ],
-)
-def test_bad_csv(tmp_path, text, message):
-    path = tmp_path / "bad.csv"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message) as caught:
-        read_csv(path)
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 1:2 2:3\n1 1:2 nonsense\n", r"line 2: not of the form index:value"),
-        ("1 1:2\n1 1:2 3\n", r"line 2: not of the form index:value"),
-        ("1 1:2 3:4\n2 3:4 1:2\n", r"line 2: the indices do not increase"),
-        ("<!DOCTYPE html>\n", r"line 1: the class is '<!DOCTYPE', not an integer.*HTML"),
-        ("1,2 1:5\n", r"line 1: the class is '1,2', not an integer"),
-        ("1.5 1:2\n", r"class of data row 1 is 1\.5, not an integer"),
-        ("1 1:2\n2 1:nan\n", r"feature 1 of data row 2 is nan"),
-        ("", r"holds 0 rows"),
-    ],
-)
-def test_bad_libsvm(tmp_path, text, message):
-    path = tmp_path / "bad"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message) as caught:
-        read_libsvm(path)
-    assert str(path) in str(caught.value)
-
-
-def test_bad_mat(tmp_path):
-    savemat(tmp_path / "a.mat", {"x": np.eye(3), "y": np.eye(2)})
-    with pytest.raises(ValueError, match=r"holds the matrices \['x', 'y'\]"):
-        read_mat(tmp_path / "a.mat")
-    (tmp_path / "b.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:150])
-    with pytest.raises(ValueError, match=r"b\.mat (cannot be read|is truncated)"):
-        read_mat(tmp_path / "b.mat")
-    (tmp_path / "c.mat").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"c\.mat cannot be read"):
-        read_mat(tmp_path / "c.mat")
-    savemat(tmp_path / "d.mat", {"x": np.array([[0.5, 1.0]])})
-    with pytest.raises(ValueError, match=r"class of data row 1 is 0\.5"):
-        read_mat(tmp_path / "d.mat")
-
-
 # --- registered sets in LIBSVM files
-
-
-@pytest.fixture
-def tiny_set(monkeypatch, empty_repository):
-    """Register a set with a training and a test file; return their contents."""
-    source = Source(
-        name="tiny",
-        n_train=30,
-        n_test=10,
-        n_features=4,
-        n_classes=3,
-        train_file="sub/tiny.bz2",
-        test_file="sub/tiny.t",
-    )
-    monkeypatch.setitem(dataset_registry.REGISTRY, "tiny", source)
-    X, y = small_table()
-    X[30:, 3] = 0  # the test file's last column occurs nowhere in its text
-    files = {
-        "tiny.bz2": bz2.compress(libsvm_text(X[:30], y[:30])),
-        "tiny.t": libsvm_text(X[30:], y[30:]),
-    }
-    return X, y, files
 
 
 @pytest.mark.parametrize("folder", [".", "tiny"])
@@ -514,205 +316,6 @@ def test_a_relative_root_counts_from_the_repository_too(tmp_path, monkeypatch):
     assert paths.data_root() == tmp_path / "repository/data"
     (tmp_path / "elsewhere/data").mkdir()
     assert paths.data_root() == Path("data")
-
-
-# --- download
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `contents`; each path's first `failures` answers break off half-way."""
-
-    contents: dict
-    failures: dict
-    requests: Counter
-
-    def do_GET(self):
-        self.requests[self.path] += 1
-        content = self.contents.get(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        broken = self.requests[self.path] <= self.failures.get(self.path, 0)
-        self.wfile.write(content[: len(content) // 2] if broken else content)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A server on this machine's loopback address: its handler class and its address."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    handler = type("H", (Handler,), {"contents": {}, "failures": {}, "requests": Counter()})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield handler, f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-
-
-@pytest.fixture
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(downloads.time, "sleep", lambda seconds: None)
-
-
-def files_in(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def test_download_of_a_set(tiny_set, tmp_path, server, monkeypatch, capsys):
-    X, _, files = tiny_set
-    handler, address = server
-    handler.contents = {f"/sub/{name}": content for name, content in files.items()}
-    folder = download_dataset("tiny", root=tmp_path, page=address)
-    assert folder == tmp_path / "tiny"
-    expected = ["tiny.bz2", "tiny.bz2.sha256", "tiny.t", "tiny.t.sha256"]
-    assert files_in(folder) == expected
-    assert (folder / "tiny.bz2").read_bytes() == files["tiny.bz2"]
-    recorded = (folder / "tiny.t.sha256").read_text().split()
-    assert recorded == [hashlib.sha256(files["tiny.t"]).hexdigest(), "tiny.t"]
-    assert "tiny.bz2: 100%" in capsys.readouterr().err
-    np.testing.assert_array_equal(
-        load_dataset("tiny", root=tmp_path, protocol="raw").X_train, X[:30]
-    )
-    assert main(["tiny", "glass", "--root", str(tmp_path)]) == 1  # dataset/ is hidden: no glass
-    assert "tiny: already here" in capsys.readouterr().out
-    assert handler.requests == {"/sub/tiny.bz2": 1, "/sub/tiny.t": 1}
-
-
-def test_a_transfer_that_breaks_off_is_repeated(tmp_path, server, quick_retries, capsys):
-    handler, address = server
-    handler.contents = {"/f": b"abcd" * 1000}
-    handler.failures = {"/f": 2}
-    download(f"{address}/f", tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == b"abcd" * 1000
-    assert handler.requests["/f"] == 3
-    assert "broke off after 2000 of 4000 bytes" in capsys.readouterr().err
-
-
-def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path, server):
-    handler, address = server
-    handler.contents = {"/f": b"new"}
-    (tmp_path / "f").write_text("old")
-    with open(tmp_path / "f") as reader:
-        download(f"{address}/f", tmp_path / "f")
-        assert reader.read() == "old"
-    assert (tmp_path / "f").read_text() == "new"
-
-
-def test_a_transfer_that_always_breaks_off_leaves_nothing(tmp_path, server, quick_retries):
-    handler, address = server
-    handler.contents = {"/f": b"abcd" * 1000}
-    handler.failures = {"/f": 99}
-    with pytest.raises(DownloadError, match=r"/f could not be fetched: the transfer broke off"):
-        download(f"{address}/f", tmp_path / "new" / "f")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "f").write_text("old")
-    with pytest.raises(DownloadError):
-        download(f"{address}/f", tmp_path / "f")
-    assert (tmp_path / "f").read_text() == "old"
-
-
-def test_wrong_content_leaves_nothing(tiny_set, tmp_path, server, quick_retries):
-    _, _, files = tiny_set
-    handler, address = server
-    short = b"".join(bz2.decompress(files["tiny.bz2"]).splitlines(keepends=True)[:7])
-    for content, message in [
-        (b"<html>moved</html>\n", "HTML page"),
-        (files["tiny.bz2"][:-9], "truncated or damaged"),
-        (short, "holds 7 rows"),
-    ]:
-        handler.contents = {"/sub/tiny.bz2": content, "/sub/tiny.t": files["tiny.t"]}
-        with pytest.raises(DownloadError, match=message) as caught:
-            download_dataset("tiny", root=tmp_path, page=address)
-        assert f"put it into {tmp_path / 'tiny'}" in str(caught.value)
-        assert not (tmp_path / "tiny").exists()
-
-
-def test_a_set_is_not_downloaded_beyond_the_size_it_can_have(
-    tiny_set, tmp_path, server, quick_retries
-):
-    handler, address = server
-    handler.contents = {"/sub/tiny.bz2": bytes(30 * (16 + 4 * 32) + 1)}
-    message = r"sends more than max_bytes = 4320 bytes\nFetch the file by other means"
-    with pytest.raises(DownloadError, match=message):
-        download_dataset("tiny", root=tmp_path, page=address)
-    assert handler.requests == {"/sub/tiny.bz2": 1}
-    handler.contents = {"/sub/tiny.bz2": bz2.compress(b"1 1:2\n" * 10_000)}
-    with pytest.raises(DownloadError, match=r"tiny\.bz2 holds more than max_bytes = 4320 bytes"):
-        download_dataset("tiny", root=tmp_path, page=address)
-    with pytest.raises(ValueError, match="is not fetched: give an address of http"):
-        download_dataset("tiny", root=tmp_path, page="file:///tmp")
-    assert not (tmp_path / "tiny").exists()
-
-
-def test_the_bound_of_every_set_leaves_room_for_its_longest_text():
-    number = repr(-1.7976931348623157e308)
-    for source in dataset_registry.REGISTRY.values():
-        row = " ".join(f"{j + 1}:{number}" for j in range(source.n_features))
-        assert source.max_bytes(7) >= 7 * len(f"-1 qid:123 {row}\r\n")
-
-
-def test_what_cannot_help_is_not_repeated(tmp_path, server):
-    handler, address = server
-    with pytest.raises(DownloadError, match="404"):
-        download(f"{address}/absent", tmp_path / "f")
-    assert handler.requests["/absent"] == 1
-    with pytest.raises(DownloadError, match="refused"):
-        download("http://127.0.0.1:9/f", tmp_path / "f")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_interrupt_leaves_nothing(tiny_set, tmp_path, server, monkeypatch, capsys):
-    handler, address = server
-    handler.contents = {"/sub/tiny.bz2": tiny_set[2]["tiny.bz2"]}
-    monkeypatch.setattr(
-        datasets.download_dataset, "__kwdefaults__", {"root": None, "page": address}
-    )
-
-    def interrupted(*arguments, **keywords):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(downloads, "tqdm", interrupted)
-    assert main(["tiny", "--root", str(tmp_path / "new")]) == 130
-    assert "nothing half-written" in capsys.readouterr().err
-    assert files_in(tmp_path) == []
-    assert not (tmp_path / "new" / "tiny").exists()
-
-
-def test_killed_download_leaves_no_file_under_the_name(tmp_path, server):
-    handler, address = server
-    sent = threading.Event()
-
-    def stall(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "4000000")
-        self.end_headers()
-        self.wfile.write(b"x" * 1000000)
-        self.wfile.flush()
-        sent.set()
-        self.rfile.read(1)  # returns when the client is gone
-
-    handler.do_GET = stall
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from biglearn_core.datasets.downloads import download; "
-        "download(sys.argv[1], Path(sys.argv[2]))"
-    )
-    client = subprocess.Popen(
-        [sys.executable, "-c", code, f"{address}/f", str(tmp_path / "f")],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert sent.wait(120)
-    finally:
-        client.kill()
-        client.wait()
-    assert not (tmp_path / "f").exists()
-    assert all(name.startswith(".part-") for name in files_in(tmp_path))
 
 
 def test_listing_and_command(capsys):

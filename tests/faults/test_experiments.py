@@ -1,7 +1,7 @@
 """Faults in the middle of an experiment: killed, no room, damaged states, awkward names.
 
 Others stand beside what they concern: kill -9 of a fit (test_fit) and of the Fashion-MNIST run, any
-of its saves (test_pixels), of a download (datasets/test_load); a full disk under a result, damaged
+of its saves (test_pixels), of a download (test_transfers); a full disk under a result, damaged
 results (test_store); changed data files, broken transfers, no source at all (datasets); interrupted
 seeds (test_gmm25, test_realworld).
 """
