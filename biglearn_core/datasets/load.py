@@ -27,7 +27,7 @@ from biglearn_core.datasets.registry import (
     find_source,
 )
 from biglearn_core.system.paths import DATASETS, DOWNLOADS, data_root
-from biglearn_core.system.persistence import write_atomically
+from biglearn_core.system.persistence import write_text
 
 __all__ = ["Dataset", "dataset_names", "download_dataset", "is_available", "load_dataset"]
 
@@ -239,8 +239,7 @@ def _check_download(source: Source, target: Path, n_rows: int, file: str, path: 
     bound = source.max_bytes(n_rows)
     X, y = read_libsvm(path, n_features=n_features, zero_based=False, max_bytes=bound)
     _require_size(source, path, X, y, n_rows=n_rows, is_train=is_train)
-    with write_atomically(_sha256_file(target)) as record:
-        record.write(f"{hash_file(path)}  {target.name}\n".encode())
+    write_text(_sha256_file(target), f"{hash_file(path)}  {target.name}\n")
 
 
 def _roots(root: str | os.PathLike | None) -> list[Path]:

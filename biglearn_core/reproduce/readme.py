@@ -12,7 +12,7 @@ from biglearn_core.reproduce.claims import Row, deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.system.paths import REPOSITORY, RESULTS
-from biglearn_core.system.persistence import write_atomically
+from biglearn_core.system.persistence import write_text
 
 __all__ = [
     "README",
@@ -174,8 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         text = with_tables(README.read_text(encoding="utf-8"))
-        with write_atomically(README) as file:
-            file.write(text.encode())
+        write_text(README, text)
     except (OSError, ValueError) as error:
         return failed(error)
     print(README)

@@ -22,7 +22,7 @@ from biglearn_core.reproduce.claims import NOT_RUN, TOLERANCES, Row, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.system.paths import NOTEBOOKS, REPOSITORY, RESULTS
-from biglearn_core.system.persistence import write_atomically
+from biglearn_core.system.persistence import write_text
 
 __all__ = ["Source", "main", "read_sources", "write_report"]
 
@@ -140,8 +140,7 @@ def write_report(
     folder = Path(root or RESULTS)
     sources = read_sources(folder)
     found = rows({name: source.record for name, source in sources.items()})
-    with write_atomically(path or folder / "index.html") as file:
-        file.write(_page(found, sources, folder).encode())
+    write_text(path or folder / "index.html", _page(found, sources, folder))
     return found
 
 
