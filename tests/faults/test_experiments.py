@@ -264,7 +264,7 @@ def test_make_reproduce_in_a_folder_with_an_awkward_name(tmp_path, unbroken, mon
     python = folder / ".venv" / "bin" / "python"
     python.write_text(WRAPPER.format(python=sys.executable))
     python.chmod(0o755)
-    for name in ("Makefile", *LOCKS, "pyproject.toml"):
+    for name in ("Makefile", *LOCKS, "pyproject.toml", "setup.py"):
         shutil.copy2(ROOT / name, folder)
     (folder / ".venv" / ".ready").touch()
     done = subprocess.run(
