@@ -8,7 +8,6 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_svmlight_file
 
 from biglearn_core.datasets.readers.archives import MAX_BYTES, ContentError, open_binary
 from biglearn_core.datasets.readers.checks import check_labels
@@ -51,6 +50,8 @@ def read_libsvm(
     ValueError
         Naming the line that is no LIBSVM text, or whose index makes the matrix too large.
     """
+    from sklearn.datasets import load_svmlight_file  # not above: the package loads faster so
+
     with open_binary(path, max_bytes=max_bytes) as stream:
         lines = _Lines(stream)
         try:

@@ -11,8 +11,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import matfile_version
 
 from biglearn_core.datasets.readers.archives import MAX_BYTES, open_binary
 from biglearn_core.datasets.readers.checks import split_class
@@ -51,6 +49,8 @@ def read_mat(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
         Where the file is no such file, is damaged, or declares matrices beyond the bound; for an
         index in the place of the class.
     """
+    from scipy.io import whosmat  # not above: the package loads faster so
+
     with open_binary(path, max_bytes=max_bytes) as stream:
         content = io.BytesIO(stream.read())
     try:
@@ -91,6 +91,9 @@ def read_mat(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.
 
 
 def _load(content: io.BytesIO, names: list[str], size: int) -> dict[str, np.ndarray]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import matfile_version
+
     content.seek(0)
     if matfile_version(content)[0] == 1:
         # Twice: a complex matrix has two parts. Beside them there are only short names.
