@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from biglearn_core.datasets import load_dataset
 from biglearn_core.estimators import BigLearnEM, JointEM
 from biglearn_core.estimators.base import MixtureEstimator
+from biglearn_core.experiments.jobs import Job, run_missing, seed_name
+from biglearn_core.experiments.store import ResultStore
+from biglearn_core.system.digest import digest
 
 __all__ = [
     "Config",
@@ -76,27 +80,39 @@ def pen_strokes(config: Config) -> np.ndarray:
     return np.asarray(data.X_train, dtype=np.float64)[rows]
 
 
-def compare_starts(X: np.ndarray, config: Config) -> pd.DataFrame:
-    """Fit plain EM and BigLearnEM from several starts.
+def compare_starts(
+    X: np.ndarray, config: Config, *, root: str | os.PathLike | None = None
+) -> pd.DataFrame:
+    """Fit plain EM and BigLearnEM from several starts, or load what is finished.
 
     Parameters
     ----------
     X : ndarray of shape (N, D)
     config : Config
+    root : path-like, optional
+        Folder of results; results/ of the repository when not given.
 
     Returns
     -------
     table : DataFrame
         Mean log-likelihood in nats, a row per seed and a column per method.
     """
-    rows = {
-        seed: {
-            "plain EM": _fit(JointEM, X, config, seed).lower_bound_,
-            "BigLearnEM": fit_strokes(X, config, seed=seed).lower_bound_,
-        }
-        for seed in config.seeds
+    read = {"biglearn_core.datasets": digest(X)}
+    store = ResultStore("quickstart", config, module=__name__, root=root, read=read)
+    jobs = [Job(store, seed_name(seed), (X, config, seed)) for seed in config.seeds]
+    results = run_missing(_fit_start, jobs, description="starts")
+    rows = {seed: r.summary["starts"] for seed, r in zip(config.seeds, results, strict=True)}
+    return pd.DataFrame(rows).T[["plain EM", "BigLearnEM"]].rename_axis("seed")
+
+
+def _fit_start(
+    X: np.ndarray, config: Config, seed: int
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    fits = {
+        "plain EM": _fit(JointEM, X, config, seed),
+        "BigLearnEM": fit_strokes(X, config, seed=seed),
     }
-    return pd.DataFrame(rows).T.rename_axis("seed")
+    return {"starts": {method: fit.lower_bound_ for method, fit in fits.items()}}, {}
 
 
 def fit_strokes(X: np.ndarray, config: Config, *, seed: int = 0) -> BigLearnEM:
