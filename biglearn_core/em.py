@@ -24,7 +24,7 @@ from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank
 from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
-__all__ = ["EMStep", "em_step"]
+__all__ = ["EMStep", "EMSteps", "em_step", "lockstep_em_step", "m_step"]
 
 # Numbers in the covariances from which on each component is worth a thread.
 _LARGE = 1_000_000
@@ -50,6 +50,37 @@ class EMStep:
     log_likelihood: float
     n_floored: int
     n_empty: int
+
+
+@dataclass(frozen=True)
+class EMSteps:
+    """Outcome of one EM step of B mixtures of K components.
+
+    Parameters
+    ----------
+    model : GMM
+        The components of all mixtures after the step, one mixture after the other.
+    log_likelihood : float64 Tensor of shape (B,)
+        Weighted means of log p(y_T) before the step, in nats.
+    floored : bool Tensor of shape (B, K)
+        Components with an eigenvalue that was raised to the floor.
+    empty : bool Tensor of shape (B, K)
+        Components with less than 1e-5 of the data.
+    """
+
+    model: GMM
+    log_likelihood: Tensor
+    floored: Tensor
+    empty: Tensor
+
+    def only(self) -> EMStep:
+        """Give the outcome of the only mixture."""
+        return EMStep(
+            self.model,
+            self.log_likelihood.item(),
+            int(torch.count_nonzero(self.floored)),
+            int(torch.count_nonzero(self.empty)),
+        )
 
 
 @one_thread_an_operation()
@@ -87,26 +118,86 @@ def em_step(
         When a covariance is not positive definite, which a positive floor prevents as far as the
         dtype can hold the ratio of the largest eigenvalue to the floor.
     """
+    stepped = _step(points, model, 1, index, covariance_floor, weight_smoothing)
+    return stepped.only()
+
+
+@one_thread_an_operation()
+def lockstep_em_step(
+    points: Points, mixtures: GMM, n_mixtures: int, *, covariance_floor: float
+) -> EMSteps:
+    """Take a joint EM step of several mixtures at once.
+
+    Small data leave the time of a step to the number of operations, which is that of one mixture.
+
+    Parameters
+    ----------
+    points : Points
+    mixtures : GMM
+        The components of B mixtures of K, one mixture after the other; the weights of each mixture
+        sum to one.
+    n_mixtures : int
+        B.
+    covariance_floor : float
+        ε.
+
+    Returns
+    -------
+    steps : EMSteps
+
+    Raises
+    ------
+    ValueError
+        As by `em_step`, when a covariance of any of them is not positive definite.
+    """
+    return _step(points, mixtures, n_mixtures, None, covariance_floor, 0.0)
+
+
+def _step(
+    points: Points,
+    model: GMM,
+    n_mixtures: int,
+    index: Tensor | None,
+    covariance_floor: float,
+    weight_smoothing: float,
+) -> EMSteps:
     density = model.density(points, index)
-    moments, log_likelihood = density.expectation(points)
-    proportions, means, covariances = _m_step(moments, density.origins, points.total)
+    moments, log_likelihood = density.expectation(points, n_mixtures)
+    proportions, means, covariances = m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
     if index is not None:
         means = model.means.index_copy(1, index, means)
         covariances = with_block(model.covariances, index, covariances)
-    covariances, n_floored, low_rank = _floor(covariances, covariance_floor)
-    weights = (proportions + weight_smoothing).to(model.dtype)
-    return EMStep(
-        model=GMM.unchecked(weights / weights.sum(), means, covariances, low_rank),
-        log_likelihood=log_likelihood / points.total,
-        n_floored=n_floored,
-        n_empty=int(torch.count_nonzero(proportions < LEAST_PROPORTION)),
+    covariances, floored, low_rank = _floor(covariances, covariance_floor)
+    weights = (proportions + weight_smoothing).to(model.dtype).view(n_mixtures, -1)
+    weights = (weights / weights.sum(dim=1, keepdim=True)).flatten()
+    return EMSteps(
+        GMM.unchecked(weights, means, covariances, low_rank),
+        log_likelihood / points.total,
+        floored.view(n_mixtures, -1),
+        (proportions < LEAST_PROPORTION).view(n_mixtures, -1),
     )
 
 
-def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Proportions, means and covariances from the moments about `origins`.
+def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Proportions, means and covariances from sums over the points.
 
+    Parameters
+    ----------
+    moments : Moments
+    origins : Tensor of shape (D,) or (K, D)
+        About which they are taken.
+    total : float
+        Sum of the sample weights.
+
+    Returns
+    -------
+    proportions : Tensor of shape (K,)
+    means : Tensor of shape (K, D)
+    covariances : Tensor of shape (K, D, D)
+
+    Notes
+    -----
     The mean is Σ r y / (N g) with g = max(1e-5, π̂): a component with less is drawn to the origin
     and onto the floor instead of dividing by nothing. The second moments are about the origins and
     corrected by the shift to the new means, which does not cancel as E[y yᵀ] − m mᵀ does.
@@ -129,11 +220,12 @@ def _m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Te
     return proportions, shift + origins, covariances
 
 
-def _floor(covariances: Tensor, floor: float) -> tuple[Tensor, int, LowRankCovariances | None]:
-    """Floored covariances, how many were below, and their low-rank form where all were."""
-    K, D = covariances.shape[:2]
-    if low_rank_pays(D) and floor > 0 and has_eigenvalue_below(covariances, floor).all():
-        covariances, low_rank = floor_to_low_rank(covariances, floor)
-        return covariances, K, low_rank
-    covariances, n_floored = floor_eigenvalues(covariances, floor)
-    return covariances, n_floored, None
+def _floor(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor, LowRankCovariances | None]:
+    """Floored covariances, which were below, and their low-rank form where all were."""
+    if low_rank_pays(covariances.shape[1]) and floor > 0:
+        below = has_eigenvalue_below(covariances, floor)
+        if below.all():
+            covariances, low_rank = floor_to_low_rank(covariances, floor)
+            return covariances, below, low_rank
+    covariances, below = floor_eigenvalues(covariances, floor)
+    return covariances, below, None

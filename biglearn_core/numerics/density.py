@@ -194,27 +194,28 @@ class Density(ABC):
     def moments(self, features: Any, responsibilities: Tensor) -> Moments:
         """Add up over the chunk; responsibilities of shape (K, n), sample weights multiplied in."""
 
-    def expectation(self, points: Points) -> tuple[Moments, float]:
+    def expectation(self, points: Points, n_mixtures: int = 1) -> tuple[Moments, Tensor]:
         """E-step over all points.
 
         Parameters
         ----------
         points : Points
+        n_mixtures : int, default 1
+            B: the components are those of so many mixtures, one after the other.
 
         Returns
         -------
         moments : Moments
-        log_likelihood : float
-            Σ_n w_n log p(y_n), in nats.
+        log_likelihood : float64 Tensor of shape (B,)
+            Σ_n w_n log p(y_n) of every mixture, in nats.
         """
 
-        def of_chunk(chunk: Chunk) -> tuple[Moments, float]:
+        def of_chunk(chunk: Chunk) -> tuple[Moments, Tensor]:
             features = self.features(chunk)
-            shares = exponentiate(self.log_prob(features), chunk.weights)
-            moments = self.moments(features, shares.shares.mul_(shares.scale))
-            return moments, shares.log_likelihood
+            shares = exponentiate(self.log_prob(features), chunk.weights, n_mixtures)
+            return self.moments(features, shares.responsibilities()), shares.log_likelihood
 
-        def of_group(group: Iterable[Chunk]) -> tuple[Moments, float]:
+        def of_group(group: Iterable[Chunk]) -> tuple[Moments, Tensor]:
             return reduce(_add, map(of_chunk, group))
 
         kept = self.n_components * points.Z.shape[0] ** 2 * points.Z.dtype.itemsize
@@ -234,14 +235,14 @@ class Density(ABC):
             In nats.
         """
 
-        def of_group(group: Iterable[Chunk]) -> float:
+        def of_group(group: Iterable[Chunk]) -> Tensor:
             log_probs = ((self.log_prob(self.features(chunk)), chunk.weights) for chunk in group)
             return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
 
-        return sum(each(of_group, points.groups(self.bytes_per_point))) / points.total
+        return sum(each(of_group, points.groups(self.bytes_per_point))).item() / points.total
 
 
-def _add(one: tuple[Moments, float], other: tuple[Moments, float]) -> tuple[Moments, float]:
+def _add(one: tuple[Moments, Tensor], other: tuple[Moments, Tensor]) -> tuple[Moments, Tensor]:
     return one[0] + other[0], one[1] + other[1]
 
 
@@ -404,46 +405,54 @@ def reach(squared: float, dtype: torch.dtype) -> float:
 
 
 class Shares(NamedTuple):
-    """Unnormalised responsibilities of a chunk.
+    """Unnormalised responsibilities of a chunk, under each of B mixtures of K components.
 
     Parameters
     ----------
-    shares : Tensor of shape (K, n)
-        Densities of the components relative to the largest.
-    scale : Tensor of shape (n,)
+    shares : Tensor of shape (B, K, n)
+        Densities of the components relative to the largest of their mixture.
+    scale : Tensor of shape (B, n)
         Factor that makes the shares of a point sum to its weight.
-    log_likelihood : float
+    log_likelihood : float64 Tensor of shape (B,)
         Σ_n w_n log p(y_n), in nats.
     """
 
     shares: Tensor
     scale: Tensor
-    log_likelihood: float
+    log_likelihood: Tensor
+
+    def responsibilities(self) -> Tensor:
+        """Scale the shares in place; shape (B K, n), sample weights multiplied in."""
+        return self.shares.mul_(self.scale.unsqueeze(1)).flatten(0, 1)
 
 
-def exponentiate(log_prob: Tensor, weights: Tensor | None) -> Shares:
+def exponentiate(log_prob: Tensor, weights: Tensor | None, n_mixtures: int = 1) -> Shares:
     """Turn component log-densities into shares, in place.
 
     Parameters
     ----------
-    log_prob : Tensor of shape (K, n)
+    log_prob : Tensor of shape (B K, n)
         Overwritten.
     weights : Tensor of shape (n,), optional
+    n_mixtures : int, default 1
+        B.
 
     Returns
     -------
     shares : Shares
     """
-    largest = log_prob.amax(dim=0)
-    shares = log_prob.sub_(largest).clamp_min_(_LEAST_LOG_SHARE[log_prob.dtype]).exp_()
-    scale = shares.sum(dim=0)
+    log_prob = log_prob.unflatten(0, (n_mixtures, -1))
+    largest = log_prob.amax(dim=1)
+    shares = log_prob.sub_(largest.unsqueeze(1))
+    shares = shares.clamp_min_(_LEAST_LOG_SHARE[log_prob.dtype]).exp_()
+    scale = shares.sum(dim=1)
     point_log_prob = scale.log().add_(largest)
     scale.reciprocal_()
     if weights is not None:
         weights = weights.to(scale.dtype)
         scale *= weights
         point_log_prob *= weights
-    return Shares(shares, scale, point_log_prob.sum(dtype=torch.float64).item())
+    return Shares(shares, scale, point_log_prob.sum(dim=1, dtype=torch.float64))
 
 
 @dataclass(frozen=True)

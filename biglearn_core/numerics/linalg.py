@@ -175,7 +175,7 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
     return covariances.abs().amax(dim=(1, 2)).mul_(rounding).clamp_min_(floor)
 
 
-def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
+def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     """Raise every eigenvalue below `floor` to it: V max(Λ, ε) Vᵀ of the symmetric part.
 
     The floor of a matrix is that of `resolved_floors`. Only matrices for which Σ − εI has no
@@ -192,20 +192,19 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, int]:
     -------
     floored : Tensor of shape (K, D, D)
         Exactly symmetric.
-    n_floored : int
-        Number of matrices that had an eigenvalue at or below the floor.
+    below : bool Tensor of shape (K,)
+        Which matrices had an eigenvalue at or below the floor.
     """
     covariances = symmetrize(covariances)
     floors = resolved_floors(covariances, floor)
     failed = has_eigenvalue_below(covariances, floors[:, None, None])
-    n_floored = torch.count_nonzero(failed).item()
-    if n_floored:
-        below = failed.nonzero().squeeze(1)
+    below = failed.nonzero().squeeze(1)
+    if len(below):
         values, vectors = _eigh(covariances[below])
         values = values.maximum(floors[below, None])
         lifted = torch.bmm(vectors * values[:, None, :], vectors.mT)
         covariances[below] = symmetrize(lifted)
-    return covariances, n_floored
+    return covariances, failed
 
 
 def has_eigenvalue_below(matrices: Tensor, threshold: float | Tensor) -> Tensor:

@@ -409,7 +409,7 @@ class LowRankDensity(Density):
         Z = features[0].to(self._means.dtype)
         return truncated_moments(Z, self._means, responsibilities)
 
-    def expectation(self, points: Points) -> tuple[Moments, float]:
+    def expectation(self, points: Points, n_mixtures: int = 1) -> tuple[Moments, Tensor]:
         """As every density, but for the moments, which are taken of all points at once.
 
         A pair of point and component matters or not by its share in the mass of the component.
@@ -417,10 +417,11 @@ class LowRankDensity(Density):
         Z, norms, weights = points.Z, points.squared_norms, points.weights
         responsibilities = Z.new_empty(self.n_components, Z.shape[1])
 
-        def of_part(part: slice) -> float:
+        def of_part(part: slice) -> Tensor:
             log_prob = self.log_prob((Z[:, part], norms[part]))
-            shares = exponentiate(log_prob, None if weights is None else weights[part])
-            torch.mul(shares.shares, shares.scale, out=responsibilities[:, part])
+            part_weights = None if weights is None else weights[part]
+            shares = exponentiate(log_prob, part_weights, n_mixtures)
+            responsibilities[:, part] = shares.responsibilities()
             return shares.log_likelihood
 
         log_likelihood = sum(each(of_part, _parts(points)))

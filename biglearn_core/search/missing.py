@@ -226,10 +226,10 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     means = torch.where(empty[:, None], model.means.double(), model.means.double() + shift)
     covariances = torch.where(empty[:, None, None], model.covariances.double(), covariances)
     # In the model's dtype, where rounding may spare less.
-    covariances, n_floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
+    covariances, floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
     weights = proportions / proportions.sum()
     updated = GMM.unchecked(weights.to(model.dtype), means.to(model.dtype), covariances)
-    return EMStep(updated, log_likelihood / points.total, n_floored, int(empty.sum()))
+    return EMStep(updated, log_likelihood / points.total, int(floored.sum()), int(empty.sum()))
 
 
 def conditional_mean(X: Tensor, model: GMM) -> Tensor:
