@@ -28,9 +28,10 @@ _PAPER_ITERATIONS = 2000
 class BigLearnEM(MixtureEstimator):
     """Gaussian mixture that does not depend on a lucky start.
 
-    The default is a search that only ever climbs in joint likelihood: k-means, EM, split-and-merge
-    moves found on one-dimensional marginals, bursts of BigLearn-EM's matching tasks, and joint EM
-    to convergence (`biglearn_core.search`). `preset="paper"` is BigLearn-EM as published.
+    The default is a search (`biglearn_core.search`): starts, EM, and swaps that insert a component
+    where the mixture misses it most and drop the one that is missed least, found in neighbourhoods
+    and in chosen marginals of the data; then other starts, as long as ten restarts of EM would take
+    or until they lead to the same optimum. `preset="paper"` is BigLearn-EM as published.
 
     Parameters
     ----------
@@ -53,7 +54,15 @@ class BigLearnEM(MixtureEstimator):
     tol : float, default 1e-5
         The last joint steps stop when the mean log-likelihood rises by less; in nats.
     n_init : int, default 1
-        Searches, the best of which is kept. Not used by preset="paper".
+        Multiplies how long the default goes on from other starts. Not used by preset="paper".
+    plain_likelihood : bool, default False
+        Whether models are compared by likelihood alone. The likelihood of a mixture has no maximum:
+        a component that shrinks onto a few rows gains without end. Unless this is true, what a
+        component of fewer than ten rows to a feature gains by being thinner than the others, down
+        on the covariance floor, is not counted (where such components are exceptions), nor what
+        components gain by having few rows for their parameters (the small-sample correction of AIC,
+        `biglearn_core.search.credit`). Every single climb is plain EM either way. Not used by
+        preset="paper".
     random_state : int, RandomState instance or None, default None
         The global random state is never used.
     device : {"auto", "cpu", "cuda"}, default "auto"
@@ -79,7 +88,8 @@ class BigLearnEM(MixtureEstimator):
     n_iter_ : int
         EM steps in all; iterations with preset="paper".
     history_ : SearchHistory, or History with preset="paper"
-        One entry per move or iteration; its log-likelihoods are those at unit scale.
+        One entry per move or iteration; its log-likelihoods are those at unit scale. That of a
+        search tells why it stopped.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (D,)
         Where the data have string column names.
@@ -89,8 +99,8 @@ class BigLearnEM(MixtureEstimator):
     Why the defaults are not the paper's: its start and floor are blind to the scale of the data,
     and its schedule keeps what a task leaves behind. Features are standardised here, by a scale
     that a few rows do not set, so that multiplying, shifting or permuting them gives the same
-    clusters, and every move must raise the joint likelihood of the data, so that the model is never
-    below its own start. Everything is mapped back to the units of the data.
+    clusters, and every move must raise the likelihood of the data (see `plain_likelihood`).
+    Everything is mapped back to the units of the data.
 
     What is missing may be written as NaN, None, pandas.NA or the mask of a masked array.
 
@@ -121,6 +131,7 @@ class BigLearnEM(MixtureEstimator):
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
+        plain_likelihood: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         verbose: int = 0,
@@ -137,6 +148,7 @@ class BigLearnEM(MixtureEstimator):
             verbose=verbose,
         )
         self.weight_smoothing = weight_smoothing
+        self.plain_likelihood = plain_likelihood
 
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -168,7 +180,10 @@ class BigLearnEM(MixtureEstimator):
         self, Z: Tensor, weights: Tensor | None, floor: float
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
-            n_init=self.n_init, tol=self.tol, max_iter=self.max_iter or MOST_STEPS
+            n_init=self.n_init,
+            tol=self.tol,
+            max_iter=self.max_iter or MOST_STEPS,
+            plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture
         with progress_bar(self.verbose, unit="step") as bar:
@@ -216,6 +231,10 @@ class BigLearnEM(MixtureEstimator):
         super()._check_parameters()
         if self.weight_smoothing is not None:
             check_real("weight_smoothing", self.weight_smoothing, least=0)
+        if not isinstance(self.plain_likelihood, bool | np.bool_):
+            raise ValueError(
+                f"plain_likelihood must be True or False, got {self.plain_likelihood!r}"
+            )
 
     def _allow_nan(self) -> bool:
         return self.preset == "default"

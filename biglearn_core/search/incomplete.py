@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.threads import one_thread_an_operation
-from biglearn_core.search.climb import Climb, climb
+from biglearn_core.search.climb import Climb, Scored, climb
 from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
 from biglearn_core.search.search import (
     MOVES,
@@ -66,8 +65,13 @@ def search_incomplete(
     generator = torch.Generator().manual_seed(seed)
     points = IncompletePoints(X, sample_weight=sample_weight)
 
-    def step(model: GMM) -> EMStep:
-        return incomplete_em_step(points, model, covariance_floor=covariance_floor)
+    def step(model: GMM, n_mixtures: int) -> Scored:
+        taken = incomplete_em_step(points, model, covariance_floor=covariance_floor)
+        log_likelihood, n_floored, n_empty = (
+            torch.tensor([value], dtype=torch.float64)
+            for value in (taken.log_likelihood, taken.n_floored, taken.n_empty)
+        )
+        return Scored(taken.model, log_likelihood, log_likelihood, n_floored, n_empty)
 
     # A step on data with gaps gains what the values that are there give: where they are few, a
     # small gain per row is a large one per value.
@@ -98,7 +102,7 @@ def search_incomplete(
             )  # fmt: skip
             if progress is not None:
                 progress("joint", best.log_likelihood, sum(row[4] for row in rows))
-    history = SearchHistory.of(rows)
+    history = SearchHistory.of(rows, found.history.stopped)
     return SearchResult(
         best.model,
         best.log_likelihood,

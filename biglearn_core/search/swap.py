@@ -1,0 +1,268 @@
+"""Insert and drop: put a component where it is missed most, take one from where it is missed least.
+
+How much a component is missed is read off the responsibilities: without component k, whose weight
+goes to the others, the density of a point is (1 − r_k) / (1 − π_k) of what it was. One swap at a
+time is tried where few components let every pair be looked at, all promising ones at once where
+there are many.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biglearn_core.gmm import GMM
+from biglearn_core.numerics.linalg import floor_eigenvalues
+from biglearn_core.search.climb import ranking
+from biglearn_core.search.credit import Credit
+from biglearn_core.search.insert import Insertions, Sample, View
+
+__all__ = ["Plan", "all_at_once", "one_at_a_time"]
+
+# Insertions of which all drops are looked at, and drops that are tried of each.
+_BEST = 12
+_DROPS = 3
+
+# Divisions that are tried alone, each with the cheapest mergers.
+_ALONE = 3
+
+# Insertions whose gains differ by less are one.
+_SAME = 1e-6
+
+
+def one_at_a_time(
+    sample: Sample,
+    view: View,
+    insertions: Insertions,
+    credit: Credit,
+    *,
+    at_most: int,
+    covariance_floor: float,
+) -> list[GMM]:
+    """Mixtures with one component dropped and one inserted, most promising first.
+
+    Parameters
+    ----------
+    sample : Sample
+    view : View
+    insertions : Insertions
+    credit : Credit
+    at_most : int
+    covariance_floor : float
+
+    Returns
+    -------
+    models : list of GMM
+    """
+    best = insertions.pick(_distinct(insertions, _BEST))
+    if len(best.weights) == 0:
+        return []
+    a = best.weights[:, None]
+    K = view.model.n_components
+    new = a * best.log_ratios(sample, view.log_density).exp_()
+    merged = _merged(view, sample, covariance_floor)
+    # Without a component its weight goes to all others alike, or to its heir alone.
+    weights = view.model.weights.clamp_max(1 - 1e-6)
+    left = torch.cat([(1 - view.shares) / (1 - weights)[:, None], _left(sample, view, merged)])
+    left.clamp_min_(torch.finfo(left.dtype).tiny)
+    gains = torch.stack([(new + (1 - a) * row).log_() @ sample.shares for row in left], dim=1)
+    gains -= credit.withheld_from_new(view.model, best.weights, best.covariances, best.floored)[
+        :, None
+    ]
+    gains += credit.optimism(view.model.weights, view.model.n_features).repeat(2)
+    tried: dict[int, int] = {}
+    models = []
+    for position in ranking(gains.flatten()).tolist():
+        c, drop = divmod(position, 2 * K)
+        if tried.setdefault(c, 0) == _DROPS or not gains[c, drop].isfinite():
+            continue
+        tried[c] += 1
+        models.append(_swapped(view.model, best, merged if drop >= K else None, c, drop % K))
+        if len(models) == at_most:
+            break
+    return models
+
+
+def _distinct(insertions: Insertions, n: int) -> Tensor:
+    """Positions of the largest gains, without candidates that have come to the same place."""
+    order = ranking(insertions.gains)
+    gains = insertions.gains[order]
+    gaps = torch.cat([gains.new_full((1,), torch.inf), gains[:-1] - gains[1:]])
+    return order[(gaps > _SAME) & gains.isfinite()][:n]
+
+
+def _swapped(model: GMM, insertions: Insertions, merged: Insertions | None, c: int, k: int) -> GMM:
+    weights, means = model.weights.clone(), model.means.clone()
+    covariances = model.covariances.clone()
+    if merged is not None:
+        heir = merged.owners[k]
+        weights[heir], means[heir] = merged.weights[k], merged.means[k]
+        covariances[heir] = merged.covariances[k]
+    weights[k] = 0
+    weights *= (1 - insertions.weights[c]) / weights.sum()
+    weights[k], means[k] = insertions.weights[c], insertions.means[c]
+    covariances[k] = insertions.covariances[c]
+    return GMM.unchecked(weights / weights.sum(), means, covariances)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Divisions of some components and mergers of others.
+
+    Parameters
+    ----------
+    first, second : Insertions
+        Parts of every component that could be divided: the first stays in its place, the second
+        goes to the place that a merger frees.
+    merged : Insertions
+        Of every component k, moments of what it and its heir hold together.
+    together : list of (int, int)
+        Swaps that do not touch each other, as positions of a division and of a merger; the most
+        rewarding first.
+    alone : list of (int, int)
+        Swaps to be tried one at a time, the most rewarding first.
+    """
+
+    first: Insertions
+    second: Insertions
+    merged: Insertions
+    together: list[tuple[int, int]]
+    alone: list[tuple[int, int]]
+
+    def proposals(self, n_alone: int) -> Iterator[Sequence[tuple[int, int]]]:
+        """List what to try: all swaps at once, a third of them and so on, then single ones.
+
+        Parameters
+        ----------
+        n_alone : int
+            Single swaps, at most.
+
+        Yields
+        ------
+        swaps : sequence of (int, int)
+        """
+        n = len(self.together)
+        while n > 1:
+            yield self.together[:n]
+            n //= 3
+        for swap in self.alone[:n_alone]:
+            yield [swap]
+
+    def apply(self, model: GMM, swaps: Sequence[tuple[int, int]]) -> GMM:
+        """Carry swaps out.
+
+        Parameters
+        ----------
+        model : GMM
+        swaps : sequence of (int, int)
+
+        Returns
+        -------
+        model : GMM
+            With the heir and a dropped component merged in the heir's place.
+        """
+        weights, means = model.weights.clone(), model.means.clone()
+        covariances = model.covariances.clone()
+        for c, k in swaps:
+            for part, i, place in (
+                (self.merged, k, int(self.merged.owners[k])),
+                (self.first, c, int(self.first.owners[c])),
+                (self.second, c, k),
+            ):
+                weights[place], means[place] = part.weights[i], part.means[i]
+                covariances[place] = part.covariances[i]
+        return GMM.unchecked(weights / weights.sum(), means, covariances)
+
+
+def all_at_once(
+    sample: Sample,
+    view: View,
+    parts: tuple[Insertions, Insertions],
+    credit: Credit,
+    *,
+    accepted_loss: float,
+    covariance_floor: float,
+    few_rows: bool,
+) -> Plan:
+    """Pair the most rewarding divisions with the cheapest mergers, no component in two swaps.
+
+    Parameters
+    ----------
+    sample : Sample
+    view : View
+    parts : pair of Insertions
+        Both parts of every component that could be divided; the gains are those of the division.
+    credit : Credit
+    accepted_loss : float
+        Swaps expected to lose more are left out; in nats.
+    covariance_floor : float
+
+    Returns
+    -------
+    plan : Plan
+    """
+    merged = _merged(view, sample, covariance_floor)
+    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
+    losses = -(left.log_() @ sample.shares)
+    heirs = merged.owners
+    gains = parts[0].gains
+    if few_rows:
+        optimism = credit.optimism(view.model.weights, view.model.n_features)
+        losses += (
+            credit.optimism(merged.weights, view.model.n_features) - optimism - optimism[heirs]
+        )
+        gains = gains + optimism[parts[0].owners]
+        for part in parts:
+            gains = gains - credit.withheld_from_new(
+                view.model, part.weights, part.covariances, part.floored
+            )
+    gain, owner = gains.tolist(), parts[0].owners.tolist()
+    loss, heir = losses.tolist(), heirs.tolist()
+    cheapest = ranking(-losses).tolist()
+    by_gain = ranking(gains).tolist()
+
+    def apart(c: int, k: int, used: set[int]) -> bool:
+        return used.isdisjoint((k, heir[k])) and owner[c] not in (k, heir[k])
+
+    used: set[int] = set()
+    together = []
+    for c in by_gain:
+        if owner[c] in used:
+            continue
+        k = next((k for k in cheapest if apart(c, k, used)), None)
+        if k is None or gain[c] - loss[k] < -accepted_loss:
+            break
+        used.update((k, heir[k], owner[c]))
+        together.append((c, k))
+    pairs = itertools.product(by_gain[:_ALONE], cheapest[: 2 * _ALONE])
+    alone = [(c, k) for c, k in pairs if apart(c, k, set()) and gain[c] - loss[k] >= -accepted_loss]
+    alone.sort(key=lambda swap: loss[swap[1]] - gain[swap[0]])
+    return Plan(*parts, merged, together, alone)
+
+
+def _merged(view: View, sample: Sample, floor: float) -> Insertions:
+    """Every component and its heir, the one most like it, as one Gaussian of the same moments."""
+    model = view.model
+    likeness = (view.shares * sample.shares) @ view.log_shares.T
+    heirs = likeness.fill_diagonal_(-torch.inf).argmax(dim=1)
+    weights = model.weights + model.weights[heirs]
+    share = (model.weights / weights.clamp_min(torch.finfo(weights.dtype).tiny))[:, None]
+    gap = model.means - model.means[heirs]
+    covariances = (
+        share[:, :, None] * model.covariances
+        + (1 - share)[:, :, None] * model.covariances[heirs]
+        + (share * (1 - share))[:, :, None] * gap[:, :, None] * gap[:, None, :]
+    )
+    covariances, floored = floor_eigenvalues(covariances, floor)
+    means = model.means[heirs] + share * gap
+    return Insertions(torch.zeros_like(weights), weights, means, covariances, floored, heirs)
+
+
+def _left(sample: Sample, view: View, merged: Insertions) -> Tensor:
+    """Density of every point after each merger, beside what it was, shape (K, n)."""
+    ratios = merged.log_ratios(sample, view.log_density).exp_()
+    return ratios.mul_(merged.weights[:, None]).add_(1 - view.shares - view.shares[merged.owners])
