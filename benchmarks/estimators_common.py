@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -70,18 +71,20 @@ def standardise(X: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sample:
-    """Standardised draws from a known mixture, and that mixture."""
+    """Standardised draws from a known mixture, that mixture, and the component of each row."""
 
     X: np.ndarray
     truth: GMM
+    components: np.ndarray
 
 
-def grid(side: int, n: int, seed: int) -> Sample:
-    """Draw from side² equal Gaussians of variance 0.1, two apart."""
+def grid(side: int, n: int, seed: int, *, dim: int = 2) -> Sample:
+    """Draw from side^dim equal Gaussians of variance 0.1, two apart."""
     rng = np.random.default_rng(seed)
     at = 2.0 * np.arange(side) - (side - 1)
-    means = np.array([(a, b) for a in at for b in at])
-    X = means[rng.integers(0, len(means), n)] + np.sqrt(0.1) * rng.standard_normal((n, 2))
+    means = np.array(list(product(at, repeat=dim)))
+    components = rng.integers(0, len(means), n)
+    X = means[components] + np.sqrt(0.1) * rng.standard_normal((n, dim))
     centre, scale = X.mean(axis=0), X.std(axis=0)
     K = len(means)
     truth = GMM(
@@ -89,7 +92,7 @@ def grid(side: int, n: int, seed: int) -> Sample:
         torch.from_numpy((means - centre) / scale),
         torch.from_numpy(np.tile(np.diag(0.1 / scale**2), (K, 1, 1))),
     )
-    return Sample((X - centre) / scale, truth)
+    return Sample((X - centre) / scale, truth, components)
 
 
 def optimum(sample: Sample) -> float:
