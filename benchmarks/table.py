@@ -164,30 +164,6 @@ def large_sets() -> Iterable[str]:
         )
 
 
-def estimators() -> Iterable[str]:
-    """Set the default estimator beside scikit-learn with ten starts."""
-    document = read("estimators_sets")
-    if document is None:
-        return
-    yield "\n## Default `BigLearnEM` beside `GaussianMixture(n_init=10)` (`estimators_sets.py`)\n"
-    yield (
-        f"Means of {document['settings']['n_seeds']} seeds, one thread; the gain is in nats of "
-        "mean training log-likelihood.\n"
-    )
-    yield "| set | N × D | K | gain | worst gain | seconds | scikit-learn, seconds |"
-    yield "|---|---|---|---|---|---|---|"
-    for name in dict.fromkeys(row["set"] for row in document["rows"]):
-        rows = [row for row in document["rows"] if row["set"] == name]
-        gains = [row["biglearn_log_likelihood"] - row["sklearn10_log_likelihood"] for row in rows]
-        ours = np.mean([row["biglearn_seconds"] for row in rows])
-        theirs = np.mean([row["sklearn10_seconds"] for row in rows])
-        first = rows[0]
-        yield (
-            f"| {name} | {first['N']} × {first['D']} | {first['K']} | {np.mean(gains):+.4f} "
-            f"| {min(gains):+.4f} | {ours:.2f} | {theirs:.2f} |"
-        )
-
-
 def grid() -> Iterable[str]:
     """Tell who finds all of a hundred Gaussians."""
     document = read("estimators_grid")
@@ -195,7 +171,7 @@ def grid() -> Iterable[str]:
         return
     yield "\n## A 10×10 grid, K = 100, 8000 points (`estimators_grid.py`)\n"
     yield "![share of seeds at the optimum against time](estimators_grid.png)\n"
-    yield "| method | starts, bursts or tasks | at the optimum | seconds | mean gap (nats) |"
+    yield "| method | starts or tasks | at the optimum | seconds | mean gap (nats) |"
     yield "|---|---|---|---|---|"
     rows = document["rows"]
     for method, effort in dict.fromkeys((row["method"], row["effort"]) for row in rows):
@@ -322,7 +298,7 @@ def main() -> None:
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
     sections = (
         *(em_step, scaling, threads, gmm25, fashion),
-        *(deep_training, large_sets, estimators, grid, public_sets, hard_problems),
+        *(deep_training, large_sets, grid, public_sets, hard_problems),
     )
     for section in sections:
         lines += section()
