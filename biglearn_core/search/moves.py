@@ -64,6 +64,8 @@ _TOGETHER, _MOST_TOGETHER = 300_000, 3
 _TRIALS, _MOST_TRIALS, _LEAST_TRIALS = 50_000_000, 16, 2
 _CANDIDATES, _MOST_CANDIDATES, _LEAST_CANDIDATES = 6_000_000, 96, 24
 
+_TRIALS_ON_SCARCE_ROWS = 4
+
 # EM steps of candidates alone, of starts that race, and of trials that race with the part of them
 # that stays.
 _GROWTH = 10
@@ -136,6 +138,9 @@ class Moves:
         size, sampled_size = N * K * self._numbers, len(self._sample) * self._numbers
         self._n_together = max(1, min(_MOST_TOGETHER, _TOGETHER // size))
         self._n_trials = max(_LEAST_TRIALS, min(_MOST_TRIALS, _TRIALS // size))
+        if self._scarce:  # what single swaps gain on few rows is not worth more
+            self._n_together, self._n_trials = 1, min(self._n_trials, _TRIALS_ON_SCARCE_ROWS)
+            self._alone = not self._many
         candidates = min(_MOST_CANDIDATES, _CANDIDATES // sampled_size)
         self._n_candidates = max(_LEAST_CANDIDATES, candidates)
 
