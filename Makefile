@@ -64,7 +64,7 @@ lint: $(READY) ## ruff, and mypy on the public names
 docs: $(READY) ## build the API reference into docs/api
 	$(BIN)/python docs/build.py
 
-bench: $(READY) ## run all benchmarks; one table and one plot in benchmarks/results (about an hour)
+bench: $(READY) ## run all benchmarks; one table and one plot in benchmarks/results (hours)
 	for name in em_step scaling threads gmm25_step fashion_step deep_training large_sets \
 			estimators_gmm25 estimators_grid public_sets hard_problems \
 			gmm25_hundred_seeds table; do \
