@@ -93,8 +93,10 @@ class View:
     model : GMM
     log_density : Tensor of shape (n,)
         log f(x), in nats.
-    log_shares, shares : Tensor of shape (K, n)
-        Responsibilities, and their logarithms down to −1e4.
+    log_shares : Tensor of shape (K, n)
+        Logarithms of the responsibilities, down to −1e4.
+    shares : Tensor of shape (K, n)
+        Responsibilities.
     owners : int64 Tensor of shape (n,)
         Most probable component.
     """
@@ -255,10 +257,10 @@ def neighbourhoods(sample: Sample, view: View, n: int, rng: np.random.Generator)
     -------
     starts : Starts
         From a few rows to the share of an average component, half of them near in the coordinates
-        of the data and half in those in which the row's component is round. A third of the rows is
-        drawn by weight; a third lies where rows are densest beside what the mixture expects, as in
-        a small cluster within a wide one; a third among the least likely, as in a small cluster
-        beside the others. O(n N D²), and as much for the densities.
+        of the data and half in those in which the row's component is round. Half of the rows are
+        drawn by weight; a quarter lies where rows are densest beside what the mixture expects, as
+        in a small cluster within a wide one; a quarter among the least likely, as in a small
+        cluster beside the others. O(n N D²), and as much for the densities.
     """
     K, D = view.model.means.shape
     n_of_a_kind = n // 4

@@ -64,6 +64,7 @@ _TOGETHER, _MOST_TOGETHER = 300_000, 3
 _TRIALS, _MOST_TRIALS, _LEAST_TRIALS = 50_000_000, 16, 2
 _CANDIDATES, _MOST_CANDIDATES, _LEAST_CANDIDATES = 6_000_000, 96, 24
 
+# Trials where rows are scarce, at most.
 _TRIALS_ON_SCARCE_ROWS = 4
 
 # EM steps of candidates alone, of starts that race, and of trials that race with the part of them

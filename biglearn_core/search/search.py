@@ -211,12 +211,12 @@ def search_mixture(
     covariance_floor : float
         ε > 0.
     seed : int
-        Of starts, random directions and matching tasks; nothing else is random.
+        Of starts and of the rows where insertions begin; nothing else is random.
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
     init : GMM, optional
-        Start of the first search, instead of k-means.
+        Start of the first basin, in place of those that are drawn.
     progress : callable, optional
         Called as progress(move, log-likelihood reached, EM steps so far) after every move.
 

@@ -200,6 +200,8 @@ def all_at_once(
     accepted_loss : float
         Swaps expected to lose more are left out; in nats.
     covariance_floor : float
+    few_rows : bool
+        Whether the optimism of components counts in gains and losses, as in `Division.parts`.
 
     Returns
     -------
