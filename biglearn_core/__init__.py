@@ -1,6 +1,7 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
 from biglearn_core.datasets import load_dataset
+from biglearn_core.displays import CriterionDisplay, HistoryDisplay, MixtureDisplay
 from biglearn_core.estimators import BigLearnEM, JointEM
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
@@ -11,8 +12,11 @@ __version__ = "0.2.0"
 __all__ = [
     "GMM",
     "BigLearnEM",
+    "CriterionDisplay",
     "FitResult",
+    "HistoryDisplay",
     "JointEM",
+    "MixtureDisplay",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",
