@@ -44,6 +44,8 @@ def open_canvas(ax: Axes | None) -> Canvas:
     ------
     ImportError
         When matplotlib is not installed.
+    ValueError
+        When the axes are on no figure.
     """
     try:
         from matplotlib import pyplot
@@ -52,19 +54,22 @@ def open_canvas(ax: Axes | None) -> Canvas:
             "displays need matplotlib: pip install 'biglearn-em[plots]', or matplotlib itself"
         ) from error
     if ax is None:
-        figure, axes = pyplot.subplots(layout="constrained")
-        return Canvas(axes, figure, True)
+        own, axes = pyplot.subplots(layout="constrained")
+        return Canvas(axes, own, True)
     figure = ax.get_figure(root=True)
-    assert figure is not None, "axes that were removed from their figure"
+    if figure is None:
+        raise ValueError("ax was removed from its figure: give axes that are on one, or None")
     return Canvas(ax, figure, False)
 
 
-def draw_legend(canvas: Canvas, **options: Any) -> Legend:
-    """Put the legend beside the axes of a figure of our own, and inside axes that are given.
+def draw_legend(canvas: Canvas, *, beside: bool = False, **options: Any) -> Legend:
+    """Put the legend beside axes of a figure of our own, and inside axes that are given.
 
     Parameters
     ----------
     canvas : Canvas
+    beside : bool, default False
+        Whether it is too long to lie inside any axes.
     **options
         For `Axes.legend`.
 
@@ -72,11 +77,11 @@ def draw_legend(canvas: Canvas, **options: Any) -> Legend:
     -------
     legend : Legend
     """
-    options = {"fontsize": "small", "title_fontsize": "small", "borderaxespad": 0.3} | options
-    if canvas.is_own:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "frameon": False}
-        return canvas.axes.legend(**beside, **options)
-    return canvas.axes.legend(**{"loc": "best", "framealpha": 0.85} | options)
+    place: dict[str, Any] = {"loc": "best", "framealpha": 0.85}
+    if canvas.is_own or beside:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "frameon": False}
+    small = {"fontsize": "small", "title_fontsize": "small", "borderaxespad": 0.3}
+    return canvas.axes.legend(**small | place | options)
 
 
 def write_note(axes: Axes, statements: list[str]) -> Text:

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_IN_A_LEGEND", "ComponentStyle", "component_styles", "share", "write_numbers"]
 
-# Beyond, colours repeat, and components carry their numbers in the picture.
-MOST_IN_A_LEGEND = len(COLOURS)
+# Without yellow, in which small points on white are hardly seen.
+_COLOURS = COLOURS[:7]
 
-# Numbers nearer than this, in points, are written as one text.
+# Beyond, colours repeat, and components carry their numbers in the picture.
+MOST_IN_A_LEGEND = len(_COLOURS)
+
+# Numbers nearer than this, in points, are written as one text, so many on a line.
 _LEAST_GAP = 11.0
+_ON_A_LINE = 3
 
 
 class ComponentStyle(NamedTuple):
@@ -46,19 +50,19 @@ def component_styles(places: np.ndarray) -> list[ComponentStyle]:
     Returns
     -------
     styles : list of ComponentStyle
-        Different for up to 64 components. Up to 8 have the colours of the palette in its order;
-        each further one that whose nearest component is farthest.
+        Different for up to 56 components. Up to seven have the colours of the palette in its
+        order; each further one that whose nearest component is farthest. Markers differ as well,
+        for whoever prints in grey.
     """
     colours: list[int] = []
     styles = []
     for place in places:
-        gaps = np.full(len(COLOURS), np.inf)
+        gaps = np.full(len(_COLOURS), np.inf)
         for colour, other in zip(colours, places, strict=False):
             gaps[colour] = min(gaps[colour], np.linalg.norm(place - other))
         chosen = int(gaps.argmax())
-        # With the colour alone a marker would tell nothing to whoever prints in grey.
         marker = MARKERS[(chosen + colours.count(chosen)) % len(MARKERS)]
-        styles.append(ComponentStyle(COLOURS[chosen], marker))
+        styles.append(ComponentStyle(_COLOURS[chosen], marker))
         colours.append(chosen)
     return styles
 
@@ -77,7 +81,7 @@ def share(weight: float) -> str:
     return f"{100 * weight:.0f} %" if weight >= 0.005 or weight == 0 else "<1 %"
 
 
-def write_numbers(axes: Axes, places: np.ndarray) -> list[Text]:
+def write_numbers(axes: Axes, places: np.ndarray, *, stacked: bool = False) -> list[Text]:
     """Write the number of every component where it stands.
 
     Parameters
@@ -86,6 +90,9 @@ def write_numbers(axes: Axes, places: np.ndarray) -> list[Text]:
         With the limits that it is to keep.
     places : float64 ndarray of shape (K, 2)
         In units of the data.
+    stacked : bool, default False
+        Whether they stand above their places, numbers of about the same abscissa one above the
+        other.
 
     Returns
     -------
@@ -95,6 +102,8 @@ def write_numbers(axes: Axes, places: np.ndarray) -> list[Text]:
     from matplotlib.patheffects import withStroke
 
     seen = axes.transData.transform(places) * 72 / axes.figure.dpi
+    if stacked:
+        seen[:, 1] = 0
     groups: list[list[int]] = []
     for k, place in enumerate(seen):
         near = (g for g in groups if np.linalg.norm(seen[g].mean(axis=0) - place) < _LEAST_GAP)
@@ -102,13 +111,19 @@ def write_numbers(axes: Axes, places: np.ndarray) -> list[Text]:
             groups.append([k])
         else:
             group.append(k)
+    per_line = 1 if stacked else _ON_A_LINE
+    height = np.max if stacked else np.mean
     return [
         axes.text(
-            *places[group].mean(axis=0),
-            ", ".join(map(str, group)),
+            places[group, 0].mean(),
+            height(places[group, 1]),
+            "\n".join(
+                ", ".join(map(str, group[i : i + per_line])) for i in range(0, len(group), per_line)
+            ),
             ha="center",
-            va="center",
-            fontsize=8,
+            va="bottom" if stacked else "center",
+            fontsize=7.5,
+            linespacing=0.95,
             clip_on=True,
             path_effects=[withStroke(linewidth=2.2, foreground="white")],
         )

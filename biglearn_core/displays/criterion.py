@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Chosen", "CriterionDisplay"]
 
+# Curves that a legend inside the axes names.
+_MOST_INSIDE = 7
+
+# Without yellow, which on white is hardly seen.
+_COLOURS = COLOURS[:7]
+
 
 class Chosen(NamedTuple):
     """The mixture that was chosen.
@@ -201,8 +207,8 @@ class CriterionDisplay:
         curves = self._curves()
         self.lines_ = {}
         for position, (name, (numbers, values)) in enumerate(curves.items()):
-            colour = COLOURS[position % len(COLOURS)]
-            turn = position // len(COLOURS)
+            colour = _COLOURS[position % len(_COLOURS)]
+            turn = position // len(_COLOURS)
             is_chosen = name == self.chosen.covariance_type
             (self.lines_[name],) = axes.plot(
                 numbers,
@@ -218,7 +224,7 @@ class CriterionDisplay:
         low, top = self._view(curves)
         axes.set_ylim(low, top)
         numbers, values = curves[self.chosen.covariance_type]
-        at = float(values[numbers == self.chosen.n_components][0])
+        at = float(values[numbers == self.chosen.n_components].min())
         self.chosen_ = axes.scatter(
             [self.chosen.n_components],
             [at],
@@ -230,7 +236,10 @@ class CriterionDisplay:
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="number of components", ylabel=f"{self.criterion_name}, smaller is better")
-        self.legend_ = draw_legend(canvas, title="covariances", ncols=1 + len(curves) // 8)
+        long = len(curves) > _MOST_INSIDE
+        self.legend_ = draw_legend(
+            canvas, beside=long, title="covariances", fontsize="x-small" if long else "small"
+        )
         self.note_ = write_note(axes, self._statements(at, curves, top))
         return self
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from biglearn_core.gmm import GMM
 
-__all__ = ["grid_along", "levels_holding", "log_density_on"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.contour import QuadContourSet
+
+__all__ = ["SHARES", "draw_regions", "grid_along", "levels_holding", "log_density_on"]
+
+# Of the mass, that the regions of a picture hold; and their colours, of one hue.
+SHARES = (0.99, 0.9, 0.75, 0.5, 0.25)
+_COLOURS = ("#EAF1F8", "#C9DDEE", "#9DC3E0", "#64A0CB", "#2F78AF")
 
 _N_EVEN = 201
 
-# Where the grid gets further points for a component that falls between even ones, in its standard
-# deviations about its mean.
+# Components of a deviation of fewer steps of the even grid get points of their own, about their
+# mean, in deviations.
+_NARROW = 3
 _ABOUT_A_MEAN = np.linspace(-3.5, 3.5, 29)
 
 # Draws from which the levels are read.
@@ -36,7 +47,7 @@ def grid_along(mixture: GMM, feature: int, low: float, high: float) -> np.ndarra
     even = np.linspace(low, high, _N_EVEN)
     means = mixture.means[:, feature].double().numpy()
     deviations = mixture.covariances[:, feature, feature].double().sqrt().numpy()
-    narrow = deviations < 3 * (high - low) / _N_EVEN
+    narrow = deviations < _NARROW * (high - low) / _N_EVEN
     about = means[narrow, None] + deviations[narrow, None] * _ABOUT_A_MEAN
     return np.unique(np.concatenate([even, about[(about > low) & (about < high)]]))
 
@@ -78,3 +89,28 @@ def levels_holding(mixture: GMM, shares: tuple[float, ...]) -> np.ndarray:
     """
     draws, _ = mixture.sample(_N_DRAWS, torch.Generator().manual_seed(0))
     return np.quantile(mixture.log_prob(draws).double().numpy(), 1 - np.array(shares))
+
+
+def draw_regions(axes: Axes, mixture: GMM) -> QuadContourSet:
+    """Fill the regions of highest density that hold given shares of the mass.
+
+    Parameters
+    ----------
+    axes : Axes
+        With the limits that it is to keep.
+    mixture : GMM
+        Over two coordinates.
+
+    Returns
+    -------
+    regions : QuadContourSet
+        Of the log density; its levels are those of `SHARES`, and one above all.
+    """
+    x = grid_along(mixture, 0, *axes.get_xlim())
+    y = grid_along(mixture, 1, *axes.get_ylim())
+    log_density = log_density_on(mixture, x, y)
+    levels = levels_holding(mixture, SHARES)
+    top = max(log_density.max(), levels[-1]) + 1
+    return axes.contourf(
+        x, y, log_density, levels=[*levels, top], colors=list(_COLOURS), zorder=0.5
+    )

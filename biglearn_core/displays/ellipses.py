@@ -76,7 +76,7 @@ def draw_ellipses(
     each = [colours] * K if isinstance(colours, str) else colours
     ellipses = [
         Ellipse(
-            mixture.means[k].tolist(),
+            (mixture.means[k, 0].item(), mixture.means[k, 1].item()),
             widths[k, 1].item(),
             widths[k, 0].item(),
             angle=angles[k].item(),

@@ -39,8 +39,7 @@ def chosen_features(
     """
     if features is None:
         features = range(min(2, n_features))
-    alone = isinstance(features, str | Integral)
-    wanted: Sequence = [features] if alone else list(features)  # type: ignore[arg-type]
+    wanted = [features] if isinstance(features, str | int | Integral) else list(features)
     if len(wanted) not in (1, 2):
         raise ValueError(f"features must be one or two, got {len(wanted)}: {features!r}")
     index = [_position(feature, n_features, names) for feature in wanted]

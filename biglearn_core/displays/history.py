@@ -26,6 +26,11 @@ _NAMES = {
     "joint": "last joint steps",
 }
 
+_ENDINGS = {
+    "returned": "other starts led to the same optimum",
+    "budget": "its steps were spent",
+}
+
 
 class HistoryDisplay:
     """The log-likelihood of a fit, move by move or iteration by iteration.
@@ -37,7 +42,7 @@ class HistoryDisplay:
     history : SearchHistory or History
         Moves of a search; or iterations of Joint-EM, or of the tasks of BigLearn-EM as published.
     at_unit_scale : bool, default False
-        Whether the log-likelihoods are those of standardised features, of which the label tells.
+        Whether the log-likelihoods are those of standardised features, as the note says then.
 
     Attributes
     ----------
@@ -50,12 +55,16 @@ class HistoryDisplay:
         "marginal", "transformed" of BigLearn-EM as published; empty for Joint-EM.
     legend_ : Legend or None
     note_ : Text
-        Why a search ended.
+        What the log-likelihood is of, and why a search ended.
 
     Notes
     -----
     Tasks on a few coordinates have other log-likelihoods than those on all: where there are both,
     they are drawn per coordinate.
+
+    A swap may be likelier than what was kept and yet be refused: what components of few rows gain
+    is not counted (`biglearn_core.search.credit`). Moves whose mixture could not be evaluated have
+    no log-likelihood and are not drawn.
 
     Examples
     --------
@@ -122,20 +131,32 @@ class HistoryDisplay:
         tidy(self.ax_)
         if isinstance(self.history, SearchHistory):
             self._plot_search(self.history)
-            statements = [f"the search ended: {self.history.stopped}"]
+            stopped = self.history.stopped
+            statements = [f"search ended: {_ENDINGS.get(stopped, stopped)}"]
         else:
             self._plot_iterations(self.history)
             statements = []
+        of_what = "mean over rows"
+        if self.at_unit_scale:
+            of_what += ", standardised features"
+        if "transformed" in self.points_ or "marginal" in self.points_:
+            of_what += ", per coordinate"
+        statements.insert(0, of_what)
+        self.ax_.set_ylabel("log-likelihood (nats)")
+        self.ax_.ticklabel_format(axis="y", useOffset=False)
         if self.points_:
             self.legend_ = draw_legend(canvas)
         self.note_ = write_note(self.ax_, statements)
         return self
 
     def _plot_search(self, history: SearchHistory) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = self.ax_
         steps, values = history.n_steps.cumsum(), history.log_likelihood
         move = np.array(MOVES)[history.move]
-        axes.set(xlabel="EM steps", ylabel=self._label())
+        axes.set(xlabel="EM steps")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for basin in np.unique(history.start):
             kept = (history.start == basin) & history.accepted & (move != "joint")
             self.lines_ += axes.plot(
@@ -153,16 +174,20 @@ class HistoryDisplay:
                     steps[chosen], values[chosen], s=size, marker=marker, color=colour,
                     linewidths=1 if marker == "x" else 0, label=_NAMES[name],
                 )  # fmt: skip
+        axes.set_xlim(left=0)
 
     def _plot_iterations(self, history: History) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = self.ax_
         iterations = np.arange(1, len(history) + 1)
         if not history.task.any():
             self.lines_ = axes.plot(iterations, history.log_likelihood, color=COLOURS[1])
-            axes.set(xlabel="EM steps", ylabel=self._label())
+            axes.set(xlabel="EM steps")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             return
         values = history.log_likelihood / history.n_coordinates
-        axes.set(xlabel="iteration", ylabel=self._label(" per coordinate"), xscale="log")
+        axes.set(xlabel="iteration", xscale="log")
         for kind in (2, 1, 0):  # the joint tasks on top
             chosen = history.task == kind
             if chosen.any():
@@ -175,7 +200,3 @@ class HistoryDisplay:
         self.lines_ = axes.plot(
             iterations[joint], values[joint], color=COLOURS[0], linewidth=0.8, zorder=1.5
         )
-
-    def _label(self, of_what: str = "") -> str:
-        scale = "nats, standardised features" if self.at_unit_scale else "nats"
-        return f"mean log-likelihood{of_what} ({scale})"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -19,10 +18,11 @@ from biglearn_core.displays.components import (
     share,
     write_numbers,
 )
-from biglearn_core.displays.density import grid_along, levels_holding, log_density_on
+from biglearn_core.displays.density import SHARES, draw_regions, grid_along
 from biglearn_core.displays.ellipses import deviations_of, draw_ellipses
 from biglearn_core.displays.features import Features, chosen_features
-from biglearn_core.displays.style import COLOURS, darker, tidy
+from biglearn_core.displays.rows import MOST_UNCERTAIN, draw_rows, draw_uncertain_rows
+from biglearn_core.displays.style import darker, tidy
 from biglearn_core.estimators.base import MixtureEstimator
 from biglearn_core.estimators.rows import validate_rows
 from biglearn_core.gmm import GMM
@@ -30,6 +30,13 @@ from biglearn_core.system.numbers import check_integer, check_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.contour import QuadContourSet
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Ellipse, StepPatch
+    from matplotlib.text import Text
 
 __all__ = ["KINDS", "MixtureDisplay"]
 
@@ -37,16 +44,10 @@ Kind = Literal["classification", "uncertainty", "density"]
 
 KINDS = ("classification", "uncertainty", "density")
 
-# Shares of the mass that the regions of the density hold.
-_SHARES = (0.99, 0.9, 0.75, 0.5, 0.25)
+_LEAST_BINS, _MOST_BINS = 10, 100
 
-# Above it no component has the majority of a row; colours and sizes end here.
-_MOST_UNCERTAIN = 0.5
-
-# Rows from which on vector graphics hold them as a bitmap.
-_MANY_ROWS = 2000
-
-_MOST_BINS = 100
+# How far a view of one feature goes out, if the rows do not go farther.
+_SEEN_OF_A_COMPONENT = 0.99
 
 
 class MixtureDisplay:
@@ -228,136 +229,118 @@ class MixtureDisplay:
         coverages = _coverages(coverage)
         canvas = open_canvas(ax)
         self.ax_, self.figure_ = canvas.axes, canvas.figure
-        self.points_: list[Any] = []
-        self.ellipses_: list[list[Any]] = []
-        self.density_, self.histogram_, self.legend_, self.colorbar_ = None, None, None, None
-        self.curves_: list[Any] = []
-        self.numbers_: list[Any] = []
-        tidy(canvas.axes).set_xlabel(self.feature_names[0])
-        if len(self.feature_names) == 1:
-            self._plot_feature(canvas, kind)
-            coverages = []
-        else:
+        self.points_: list[PathCollection] = []
+        self.ellipses_: list[list[Ellipse]] = []
+        self.density_: QuadContourSet | None = None
+        self.histogram_: StepPatch | None = None
+        self.curves_: list[Line2D] = []
+        self.numbers_: list[Text] = []
+        self.legend_: Legend | None = None
+        self.colorbar_: Colorbar | None = None
+        tidy(self.ax_).set_xlabel(self.feature_names[0])
+        if len(self.feature_names) == 2:
+            self.ax_.set_ylabel(self.feature_names[1])
+            _set_limits(self.ax_, *self._view(coverages))
             self._plot_plane(canvas, kind, coverages)
-        self.note_ = write_note(canvas.axes, self._statements(coverages))
+        elif kind == "uncertainty":
+            self._plot_uncertainty_of_feature()
+        else:
+            self._plot_feature(canvas, with_components=kind == "classification")
+        self.note_ = write_note(self.ax_, self._statements(coverages))
         return self
 
     def _plot_plane(self, canvas: Canvas, kind: Kind, coverages: list[float]) -> None:
-        axes, mixture = canvas.axes, self.mixture
-        axes.set_ylabel(self.feature_names[1])
-        low, high = self._view(coverages)
-        _set_limits(axes, low, high)
-        means = mixture.means.numpy()
-        styles = component_styles(means / (high - low))
-        many = mixture.n_components > MOST_IN_A_LEGEND
-        points = self.points[self.shown]
-        if kind == "classification":
-            labels = self.responsibilities.argmax(axis=1)
-            weights = mixture.weights.tolist()
-            for k, (style, weight) in enumerate(zip(styles, weights, strict=True)):
-                self.points_ += self._scatter(
-                    canvas, points[labels == k], color=style.colour, marker=style.marker, alpha=0.7,
-                    label=f"{k}  ({share(weight)})",
-                )  # fmt: skip
+        points, mixture = self.points[self.shown], self.mixture
+        classified = kind == "classification"
+        colours: str | list[str] = "0.15"
+        if classified:
+            colours = self._plot_classes(points)
         elif kind == "uncertainty":
-            self._plot_uncertainty(canvas, points)
+            rows = draw_uncertain_rows(self.ax_, points, self._uncertainty())
+            self.points_ = [rows]
+            extend = "max" if self._uncertainty().max() > MOST_UNCERTAIN else "neither"
+            self.colorbar_ = self.figure_.colorbar(
+                rows, ax=self.ax_, label="uncertainty", extend=extend
+            )
         else:
-            self._plot_density(canvas, low, high)
-            self.points_ = self._scatter(canvas, points, color="black", alpha=0.45)
-        colours = [darker(style.colour) for style in styles]
+            self.density_ = draw_regions(self.ax_, mixture)
+            self.colorbar_ = self.figure_.colorbar(
+                self.density_, ax=self.ax_, label="share of the mass within"
+            )
+            levels = list(self.density_.levels)[: len(SHARES)]
+            self.colorbar_.set_ticks(levels, labels=[share(s) for s in SHARES])
+            rows = draw_rows(self.ax_, points, n_rows=len(points), color="0.1", alpha=0.4)
+            self.points_ = [rows]
+        many = mixture.n_components > MOST_IN_A_LEGEND
         self.ellipses_ = [
             draw_ellipses(
-                axes, mixture, colours=colours if kind == "classification" else "0.15",
-                n_deviations=deviations_of(share_held), faded=False,
-                linewidth=0.8 if many else 1.2, linestyle="--" if kind == "density" else "-",
+                self.ax_,
+                mixture,
+                colours=colours,
+                n_deviations=deviations_of(held),
+                faded=False,
+                linewidth=0.8 if many else 1.2,
+                linestyle="--" if kind == "density" else "-",
             )
-            for share_held in coverages
-        ]  # fmt: skip
-        if kind == "classification" and not many:
+            for held in coverages
+        ]
+        if classified and not many:
             self.legend_ = draw_legend(canvas, title="component", markerscale=1.4)
         elif mixture.n_components > 1:
-            self.numbers_ = write_numbers(axes, means)
+            self.numbers_ = write_numbers(self.ax_, mixture.means.numpy())
 
-    def _plot_feature(self, canvas: Canvas, kind: Kind) -> None:
-        axes = canvas.axes
-        if kind == "uncertainty":
-            uncertainty = self._uncertainty()
-            self._plot_uncertainty(canvas, np.c_[self.points[self.shown, 0], uncertainty])
-            axes.set_ylabel(_UNCERTAINTY)
-            axes.set_ylim(0, max(1.05 * uncertainty.max(), _MOST_UNCERTAIN))
-            return
-        axes.set_ylabel("density")
-        values = self.points[:, 0]
-        n_bins = int(np.clip(np.sqrt(len(values)), 10, _MOST_BINS))
+    def _plot_classes(self, points: np.ndarray) -> list[str]:
+        """Draw rows by component, and give the colours of the ellipses."""
+        means, (low, high) = self.mixture.means.numpy(), self._view([])
+        styles = component_styles(means / (high - low))
+        labels = self.responsibilities.argmax(axis=1)
+        self.points_ = [
+            draw_rows(
+                self.ax_,
+                points[labels == k],
+                n_rows=len(points),
+                color=style.colour,
+                marker=style.marker,
+                alpha=0.7,
+                label=self._name(k),
+            )
+            for k, style in enumerate(styles)
+        ]
+        return [darker(style.colour) for style in styles]
+
+    def _plot_feature(self, canvas: Canvas, *, with_components: bool) -> None:
+        axes, mixture, values = self.ax_, self.mixture, self.points[:, 0]
+        n_bins = int(np.clip(np.sqrt(len(values)), _LEAST_BINS, _MOST_BINS))
         heights, edges = np.histogram(values, bins=n_bins, density=True)
         self.histogram_ = axes.stairs(heights, edges, fill=True, color="0.85", label="rows")
-        (low,), (high,) = self._view([0.99])
-        x = grid_along(self.mixture, 0, low, high)
-        parts = self.mixture.component_log_prob(torch.from_numpy(x)[:, None]).exp().numpy()
-        (whole,) = axes.plot(x, parts.sum(axis=1), color="black", linewidth=1.8, label="density")
-        self.curves_ = [whole]
-        if kind == "classification":
-            self._plot_components(canvas, x, parts, high - low)
-        if self.mixture.n_components <= MOST_IN_A_LEGEND or kind == "density":
-            self.legend_ = draw_legend(canvas)
+        (low,), (high,) = self._view([_SEEN_OF_A_COMPONENT])
+        axes.set_xlim(low, high)
+        x = grid_along(mixture, 0, low, high)
+        parts = mixture.component_log_prob(torch.from_numpy(x)[:, None]).exp().numpy()
+        self.curves_ = axes.plot(x, parts.sum(axis=1), color="0.3", linewidth=2.6, label="density")
+        few = mixture.n_components <= MOST_IN_A_LEGEND
+        if with_components:
+            for k, style in enumerate(component_styles(mixture.means.numpy() / (high - low))):
+                self.curves_ += axes.plot(
+                    x, parts[:, k], color=style.colour, linewidth=1.2,
+                    label=self._name(k) if few else None,
+                )  # fmt: skip
+            if not few:
+                peaks = np.stack([x[parts.argmax(axis=0)], parts.max(axis=0)], axis=1)
+                self.numbers_ = write_numbers(axes, peaks, stacked=True)
+        axes.set_ylabel("density")
+        axes.set_ylim(bottom=0)
+        self.legend_ = draw_legend(canvas)
 
-    def _plot_components(
-        self, canvas: Canvas, x: np.ndarray, parts: np.ndarray, width: float
-    ) -> None:
-        axes, many = canvas.axes, self.mixture.n_components > MOST_IN_A_LEGEND
-        weights = self.mixture.weights.tolist()
-        for k, style in enumerate(component_styles(self.mixture.means.numpy() / width)):
-            label = f"{k}  ({share(weights[k])})"
-            self.curves_ += axes.plot(
-                x, parts[:, k], color=darker(style.colour), linewidth=1.1, label=label
-            )
-        if many:
-            peaks = parts.argmax(axis=0)
-            heights = parts.max(axis=0)
-            self.numbers_ = write_numbers(axes, np.c_[x[peaks], heights])
-
-    def _plot_uncertainty(self, canvas: Canvas, points: np.ndarray) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
+    def _plot_uncertainty_of_feature(self) -> None:
         uncertainty = self._uncertainty()
-        order = uncertainty.argsort(kind="stable")  # the uncertain lie on top
-        colours = LinearSegmentedColormap.from_list("uncertainty", ["#C4C4C4", COLOURS[1], "black"])
-        self.points_ = self._scatter(
-            canvas, points[order], growth=1 + 5 * uncertainty[order] / _MOST_UNCERTAIN,
-            c=uncertainty[order], cmap=colours, vmin=0, vmax=_MOST_UNCERTAIN,
-        )  # fmt: skip
-        extend = "max" if uncertainty.max() > _MOST_UNCERTAIN else "neither"
-        self.colorbar_ = canvas.figure.colorbar(
-            self.points_[0], ax=canvas.axes, label=_UNCERTAINTY, extend=extend
-        )
+        points = np.stack([self.points[self.shown, 0], uncertainty], axis=1)
+        self.points_ = [draw_uncertain_rows(self.ax_, points, uncertainty)]
+        self.ax_.set_ylabel("uncertainty")
+        self.ax_.set_ylim(0, 1.05 * max(uncertainty.max(), MOST_UNCERTAIN))
 
-    def _plot_density(self, canvas: Canvas, low: np.ndarray, high: np.ndarray) -> None:
-        x, y = (grid_along(self.mixture, j, low[j], high[j]) for j in range(2))
-        log_density = log_density_on(self.mixture, x, y)
-        levels = levels_holding(self.mixture, _SHARES)
-        top = max(log_density.max(), levels[-1]) + 1
-        density = canvas.axes.contourf(
-            x, y, log_density, levels=[*levels, top],
-            colors=["#EAF1F8", "#C9DDEE", "#9DC3E0", "#64A0CB", "#2F78AF"], zorder=0.5,
-        )  # fmt: skip
-        self.density_ = density
-        bar = canvas.figure.colorbar(
-            density, ax=canvas.axes, label="share of the mass within", spacing="uniform"
-        )
-        bar.set_ticks(levels, labels=[share(s) for s in _SHARES])
-        self.colorbar_ = bar
-
-    def _scatter(self, canvas: Canvas, points: np.ndarray, **options: Any) -> list[Any]:
-        """Draw rows, smaller the more there are on the area."""
-        box = canvas.axes.get_window_extent()
-        area = box.width * box.height * (72 / canvas.figure.dpi) ** 2
-        size = np.clip(0.04 * area / len(self.shown), 2.5, 26)
-        growth = options.pop("growth", 1.0)
-        rasterized = len(self.shown) > _MANY_ROWS
-        drawn = canvas.axes.scatter(
-            *points.T, s=size * growth, linewidths=0, rasterized=rasterized, **options
-        )
-        return [drawn]
+    def _name(self, k: int) -> str:
+        return f"{k}  ({share(self.mixture.weights[k].item())})"
 
     def _uncertainty(self) -> np.ndarray:
         return np.maximum(0.0, 1 - self.responsibilities.max(axis=1).astype(np.float64))
@@ -365,9 +348,9 @@ class MixtureDisplay:
     def _view(self, coverages: list[float]) -> tuple[np.ndarray, np.ndarray]:
         """Box about rows and ellipses, these no farther out than half the extent of the rows."""
         low, high = self.points.min(axis=0), self.points.max(axis=0)
-        extent = np.where(high > low, high - low, np.maximum(1.0, abs(high)))
+        extent = np.where(high > low, high - low, np.maximum(1.0, np.abs(high)))
         deviations = self.mixture.covariances.diagonal(dim1=1, dim2=2).sqrt().numpy()
-        reach = deviations_of(max(coverages)) * deviations if coverages else 0 * deviations
+        reach = deviations * deviations_of(max(coverages, default=0.0))
         means = self.mixture.means.numpy()
         bottom = np.clip((means - reach).min(axis=0), low - extent / 2, low)
         top = np.clip((means + reach).max(axis=0), high, high + extent / 2)
@@ -375,18 +358,16 @@ class MixtureDisplay:
 
     def _statements(self, coverages: list[float]) -> list[str]:
         statements = []
-        if coverages:
-            held = " and ".join(f"{100 * c:g} %" for c in coverages)
-            statements.append(f"ellipses hold {held} of each component")
+        if self.ellipses_:
+            *others, last = (f"{100 * c:g}" for c in coverages)
+            held = f"{', '.join(others)} and {last}" if others else last
+            statements.append(f"ellipses: {held} % of each component")
         if len(self.shown) < len(self.points) and self.points_:
             statements.append(f"{len(self.shown)} of {len(self.points)} rows drawn")
         if self.n_left_out:
             rows = "row" if self.n_left_out == 1 else "rows"
             statements.append(f"{self.n_left_out} {rows} without these values left out")
         return statements
-
-
-_UNCERTAINTY = "uncertainty (1 − largest responsibility)"
 
 
 def _check_kind(kind: str) -> None:
@@ -398,14 +379,13 @@ def _coverages(coverage: float | Sequence[float] | None) -> list[float]:
     """Give the shares in increasing order."""
     if coverage is None:
         return []
-    shares = [coverage] if isinstance(coverage, Real) else list(coverage)  # type: ignore[arg-type]
-    for value in shares:
-        check_real("coverage", value, positive=True)
-        if value >= 1:
-            raise ValueError(
-                f"coverage must be below 1, got {value!r}: an ellipse that holds all is infinite"
-            )
-    return sorted(map(float, shares))
+    shares = coverage if isinstance(coverage, Sequence | np.ndarray) else [coverage]
+    checked = [check_real("coverage", value, positive=True) for value in shares]
+    if checked and max(checked) >= 1:
+        raise ValueError(
+            f"coverage must be below 1, got {coverage!r}: an ellipse that holds all is infinite"
+        )
+    return sorted(checked)
 
 
 def _set_limits(axes: Axes, low: np.ndarray, high: np.ndarray) -> None:

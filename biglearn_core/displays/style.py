@@ -22,8 +22,8 @@ COLOURS = (
 )
 GREY = "#8C8C8C"
 
-# Filled, so that all carry their colour.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Filled, so that all carry their colour, and still seen where they are a pixel or two.
+MARKERS = ("o", "s", "^", "D", "v", "X", "p", "<")
 
 
 def darker(colour: str) -> str:

@@ -103,7 +103,12 @@ def test_the_wheel_holds_the_package_and_the_five_sets_and_nothing_else(wheel):
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         text = archive.read(metadata).decode()
     assert f"\nVersion: {biglearn_core.__version__}\n" in text
-    assert re.findall(r"^Provides-Extra: (.*)$", text, flags=re.M) == ["reproduce", "test", "docs"]
+    assert re.findall(r"^Provides-Extra: (.*)$", text, flags=re.M) == [
+        "plots",
+        "reproduce",
+        "test",
+        "docs",
+    ]
     always = re.findall(r"^Requires-Dist: ([^;\n]*)$", text, flags=re.M)
     assert list(map(Requirement, always)) == list(map(Requirement, PROJECT["dependencies"]))
 
