@@ -19,6 +19,7 @@ from biglearn_core.reproduce.commands import failed
 MODULES = (
     "biglearn_core",
     "biglearn_core.estimators.base",
+    "biglearn_core.displays.ellipses",
     "biglearn_core.search.search",
     "biglearn_core.search.moves",
     "biglearn_core.search.insert",

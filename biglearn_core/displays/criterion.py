@@ -199,9 +199,9 @@ class CriterionDisplay:
         ImportError
             When matplotlib is not installed.
         """
+        canvas = open_canvas(ax)
         from matplotlib.ticker import MaxNLocator
 
-        canvas = open_canvas(ax)
         self.ax_, self.figure_ = canvas.axes, canvas.figure
         axes = tidy(self.ax_)
         curves = self._curves()
@@ -234,11 +234,12 @@ class CriterionDisplay:
             linewidths=1.4,
             zorder=4,
         )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.set(xlabel="number of components", ylabel=f"{self.criterion_name}, smaller is better")
         long = len(curves) > _MOST_INSIDE
+        tight = {"fontsize": "x-small", "labelspacing": 0.25, "handlelength": 1.6}
         self.legend_ = draw_legend(
-            canvas, beside=long, title="covariances", fontsize="x-small" if long else "small"
+            canvas, beside=long, title="covariances", **(tight if long else {})
         )
         self.note_ = write_note(axes, self._statements(at, curves, top))
         return self

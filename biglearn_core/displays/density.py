@@ -21,10 +21,9 @@ _COLOURS = ("#EAF1F8", "#C9DDEE", "#9DC3E0", "#64A0CB", "#2F78AF")
 
 _N_EVEN = 201
 
-# Components of a deviation of fewer steps of the even grid get points of their own, about their
-# mean, in deviations.
-_NARROW = 3
-_ABOUT_A_MEAN = np.linspace(-3.5, 3.5, 29)
+# Components of a deviation of less than a step of the even grid get points of their own, so many
+# each and in all.
+_MOST_ABOUT_A_MEAN, _LEAST_ABOUT_A_MEAN, _MOST_ABOUT_MEANS = 33, 7, 400
 
 # Draws from which the levels are read.
 _N_DRAWS = 20_000
@@ -47,8 +46,12 @@ def grid_along(mixture: GMM, feature: int, low: float, high: float) -> np.ndarra
     even = np.linspace(low, high, _N_EVEN)
     means = mixture.means[:, feature].double().numpy()
     deviations = mixture.covariances[:, feature, feature].double().sqrt().numpy()
-    narrow = deviations < _NARROW * (high - low) / _N_EVEN
-    about = means[narrow, None] + deviations[narrow, None] * _ABOUT_A_MEAN
+    narrow = deviations < (high - low) / _N_EVEN
+    each = _MOST_ABOUT_MEANS // max(1, np.count_nonzero(narrow))
+    each = int(np.clip(each, _LEAST_ABOUT_A_MEAN, _MOST_ABOUT_A_MEAN))
+    # Eight deviations out, where nothing is left of a Gaussian, and denser at its mean.
+    offsets = np.linspace(-1, 1, each)
+    about = means[narrow, None] + deviations[narrow, None] * (4 * offsets + 4 * offsets**3)
     return np.unique(np.concatenate([even, about[(about > low) & (about < high)]]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import TypeGuard
 
 __all__ = ["Features", "chosen_features"]
 
@@ -39,7 +40,7 @@ def chosen_features(
     """
     if features is None:
         features = range(min(2, n_features))
-    wanted = [features] if isinstance(features, str | int | Integral) else list(features)
+    wanted = list(features) if _is_several(features) else [features]
     if len(wanted) not in (1, 2):
         raise ValueError(f"features must be one or two, got {len(wanted)}: {features!r}")
     index = [_position(feature, n_features, names) for feature in wanted]
@@ -48,7 +49,11 @@ def chosen_features(
     return index
 
 
-def _position(feature: int | str, n_features: int, names: Sequence[str] | None) -> int:
+def _is_several(features: Features) -> TypeGuard[Sequence[int | str]]:
+    return hasattr(features, "__len__") and not isinstance(features, str)
+
+
+def _position(feature: object, n_features: int, names: Sequence[str] | None) -> int:
     if isinstance(feature, str):
         if names is None:
             raise ValueError(
@@ -60,9 +65,10 @@ def _position(feature: int | str, n_features: int, names: Sequence[str] | None) 
         return list(names).index(feature)
     if not isinstance(feature, Integral) or isinstance(feature, bool):
         raise TypeError(f"a feature must be a position or a name, got {feature!r}")
-    if not 0 <= feature < n_features:
+    position = int(feature)
+    if not 0 <= position < n_features:
         raise ValueError(
-            f"the feature {feature} is out of range: there are {n_features}, from 0 to "
+            f"the feature {position} is out of range: there are {n_features}, from 0 to "
             f"{n_features - 1}"
         )
-    return int(feature)
+    return position

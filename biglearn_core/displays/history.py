@@ -156,9 +156,10 @@ class HistoryDisplay:
         steps, values = history.n_steps.cumsum(), history.log_likelihood
         move = np.array(MOVES)[history.move]
         axes.set(xlabel="EM steps")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        drawn = np.isfinite(values)
         for basin in np.unique(history.start):
-            kept = (history.start == basin) & history.accepted & (move != "joint")
+            kept = drawn & (history.start == basin) & history.accepted & (move != "joint")
             self.lines_ += axes.plot(
                 steps[kept], values[kept], color=COLOURS[5], linewidth=1.0, zorder=1.5
             )
@@ -169,6 +170,7 @@ class HistoryDisplay:
             "joint": (move == "joint", "*", "black", 80),
         }
         for name, (chosen, marker, colour, size) in kinds.items():
+            chosen = chosen & drawn
             if chosen.any():
                 self.points_[name] = axes.scatter(
                     steps[chosen], values[chosen], s=size, marker=marker, color=colour,
@@ -184,7 +186,7 @@ class HistoryDisplay:
         if not history.task.any():
             self.lines_ = axes.plot(iterations, history.log_likelihood, color=COLOURS[1])
             axes.set(xlabel="EM steps")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             return
         values = history.log_likelihood / history.n_coordinates
         axes.set(xlabel="iteration", xscale="log")

@@ -18,5 +18,6 @@ def test_reference_builds_without_warnings(tmp_path):
         "GMM.condition",
         "fit_biglearn_em",
         "load_dataset",
+        "MixtureDisplay.from_estimator",
     ):
         assert f'id="{name}"' in page, name
