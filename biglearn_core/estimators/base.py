@@ -27,7 +27,10 @@ from biglearn_core.init import paper_start
 from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.linalg import cholesky
+from biglearn_core.numerics.prior import CovariancePrior
+from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import one_thread_an_operation
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.missing import conditional_mean, conditional_sample, evaluate_incomplete
 from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
@@ -58,8 +61,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self,
         n_components: int,
         *,
+        covariance_type: str,
         preset: Literal["default", "paper"],
         covariance_floor: float | None,
+        covariance_prior: Literal["conjugate"] | None,
         max_iter: int | None,
         tol: float,
         n_init: int,
@@ -68,8 +73,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         verbose: int,
     ) -> None:
         self.n_components = n_components
+        self.covariance_type = covariance_type
         self.preset = preset
         self.covariance_floor = covariance_floor
+        self.covariance_prior = covariance_prior
         self.max_iter = max_iter
         self.tol = tol
         self.n_init = n_init
@@ -265,14 +272,21 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def covariances_(self) -> np.ndarray:
-        """Covariances, shape (K, D, D); read-only."""
-        return _read_only(self.mixture_.covariances)
+        """Covariances, read-only.
+
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
+        """
+        return self._in_the_shape_of_the_type(self.mixture_.covariances)
 
     @property
     def precisions_(self) -> np.ndarray:
-        """Inverses of the covariances, shape (K, D, D); read-only."""
+        """Inverses of the covariances, in the same shape; read-only."""
         covariances = self.mixture_.covariances
-        return _read_only(torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype))
+        inverses = torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype)
+        return self._in_the_shape_of_the_type(inverses)
+
+    def _in_the_shape_of_the_type(self, matrices: Tensor) -> np.ndarray:
+        return _read_only(structure_of(self.mixture_.covariance_type).compact(matrices))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FOUND_BY_FIT:
@@ -354,23 +368,37 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         """Bring the data to the preset's scale, fit them, and keep what was found."""
         with self._kept_on_error(), one_thread_an_operation():
-            X, sample_weight = self._prepare(X, sample_weight)
+            X, sample_weight, n_rows = self._prepare(X, sample_weight)
             device, K = choose_device(self.device), self.n_components
+            floor_unit = 1.0  # of the floor, in squared units of the data that are fitted
             if self.preset == "paper":
-                fit = self._fit_paper
                 data = UnitData.as_it_is(X, sample_weight)
+                self._scale = data.scale
                 floor = self.covariance_floor or _PAPER_FLOOR
+                result, log_likelihood = self._fit_paper(*data.to_torch(device), floor)
             else:
-                fit = self._fit_default
+                structure = structure_of(self.covariance_type)
                 data = to_unit_scale(X, sample_weight=sample_weight, least_rows=K)
                 floor = self.covariance_floor or default_floor(data.Z, K)
-            self._scale = data.scale
-            result, log_likelihood = fit(*data.to_torch(device), floor)
+                if not structure.is_scale_invariant:
+                    data, floor_unit = data.in_one_unit()
+                self._scale = data.scale
+                Z, weights = data.to_torch(device)
+                prior = None
+                if self.covariance_prior is not None:
+                    prior = CovariancePrior.of(Z, K, sample_weight=weights, n_rows=n_rows)
+                constraint = Constraint(floor * floor_unit, structure.name, prior)
+                result, log_likelihood = self._fit_default(Z, weights, constraint)
             log_likelihood -= data.log_volume()
-            self._keep(result, log_likelihood=log_likelihood, covariance_floor=floor)
+            self._keep(
+                result,
+                log_likelihood=log_likelihood,
+                covariance_floor=floor,
+                floor_unit=floor_unit,
+            )
         return self
 
-    def _fit_default(self, Z: Tensor, weights: Tensor | None, floor: float) -> Found:
+    def _fit_default(self, Z: Tensor, weights: Tensor | None, constraint: Constraint) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError
 
@@ -389,33 +417,50 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     def _prepare(
         self, X: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Validate what `fit` is given, and leave out rows without weight."""
+    ) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """Validate what `fit` is given, leave out rows without weight, and count copies."""
         try:
             self._check_parameters()
         except TypeError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from error
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=True)
+        n_rows = float(len(X))
         if sample_weight is not None:
-            sample_weight = with_largest_near_one(validate_weights(sample_weight, X))
+            sample_weight = validate_weights(sample_weight, X)
+            with np.errstate(over="ignore"):
+                n_rows = float(sample_weight.sum())
+            sample_weight = with_largest_near_one(sample_weight)
         if self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} exceeds the number of rows, n_samples={len(X)}: "
                 "use fewer components or more data"
             )
         if sample_weight is None:
-            return X, None
+            return X, None, n_rows
         # A row without weight is absent, however far out it lies, and so is one whose weight beside
         # the largest is below the ordinary numbers of the dtype.
         some = sample_weight >= np.finfo(X.dtype).tiny
-        return X[some], sample_weight[some]
+        return X[some], sample_weight[some], n_rows
 
     def _check_parameters(self) -> None:
         """Raise ValueError or TypeError for a parameter that is out of range."""
-        choices = {"preset": ("default", "paper"), "device": ("auto", "cpu", "cuda")}
+        choices = {
+            "preset": ("default", "paper"),
+            "device": ("auto", "cpu", "cuda"),
+            "covariance_prior": (None, "conjugate"),
+        }
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}"
+                )
+        covariance_type = structure_of(self.covariance_type).name
+        if self.preset == "paper" and (covariance_type != "full" or self.covariance_prior):
+            raise ValueError(
+                'preset="paper" is defined for full covariances without a prior, got '
+                f"covariance_type={self.covariance_type!r} and "
+                f"covariance_prior={self.covariance_prior!r}: use the default preset"
+            )
         check_integer("n_components", self.n_components, least=1)
         check_integer("n_init", self.n_init, least=1)
         if not isinstance(self.verbose, bool):
@@ -428,7 +473,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         check_random_state(self.random_state)
 
     def _keep(
-        self, result: FitResult | SearchResult, *, log_likelihood: float, covariance_floor: float
+        self,
+        result: FitResult | SearchResult,
+        *,
+        log_likelihood: float,
+        covariance_floor: float,
+        floor_unit: float,
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
         model = result.model.to(device="cpu")
@@ -440,7 +490,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.converged_ = result.converged
         self.history_ = result.history
         least = torch.linalg.eigvalsh(self._unit_mixture.covariances.double()).amin(dim=1)
-        floored = (least <= 1.001 * covariance_floor).nonzero().squeeze(1).tolist()
+        floored = (least <= 1.001 * covariance_floor * floor_unit).nonzero().squeeze(1).tolist()
         if floored:
             shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
             _warn(

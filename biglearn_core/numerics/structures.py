@@ -31,8 +31,9 @@ COVARIANCE_TYPES = (*_LETTERS, *_OTHERS)
 _VOLUME_ROUNDS = 10
 _ORIENTATION_ROUNDS = 3
 
-# How far covariances may be from their type, in units of eps and of their largest entry.
-_ROUNDING = 1e4
+# How far covariances may be from their type, in units of their largest entry: rounding of float32
+# with some room.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ class Structure:
         Returns
         -------
         covariances : Tensor of shape (B, K, D, D)
-            They maximise Σ_k π_k (−½ log|Σ_k| − ½ tr Σ_k⁻¹ S_k); where that has no closed form (VEI,
-            VEE, VEV, EVE, VVE) they raise it above that of `before`.
+            They maximise Σ_k π_k (−½ log|Σ_k| − ½ tr Σ_k⁻¹ S_k); where that has no closed form
+            (VEI, VEE, VEV, EVE, VVE) they raise it above that of `before`.
         floored : bool Tensor of shape (B, K)
             Components with an eigenvalue at or below the floor.
         """
@@ -176,8 +177,8 @@ class Structure:
         ----------
         covariances : Tensor of shape (C, D, D)
         floor : float
-        like : Tensor of shape (K, D, D), optional
-            Covariances of the mixture.
+        like : Tensor of shape (C, D, D) or (1, D, D), optional
+            A covariance of the mixture that they belong to.
 
         Returns
         -------
@@ -187,9 +188,8 @@ class Structure:
         floored : bool Tensor of shape (C,)
         """
         if self.is_shared and like is not None:
-            return like[:1].expand_as(covariances).clone(), covariances.new_zeros(
-                len(covariances), dtype=torch.bool
-            )
+            none = covariances.new_zeros(len(covariances), dtype=torch.bool)
+            return like.expand_as(covariances).clone(), none
         free = structure_of(
             "full" if self.orientation != "I" else "spherical" if self.shape == "I" else "diag"
         )
@@ -215,7 +215,7 @@ class Structure:
         fitted, _ = self.fit(ones, given, 0.0, before=given)
         off = (fitted - given).abs().amax(dim=(0, 2, 3))
         size = given.abs().amax(dim=(0, 2, 3))
-        return bool((off <= _ROUNDING * torch.finfo(covariances.dtype).eps * size).all())
+        return bool((off <= _ROUNDING * size).all())
 
     def compact(self, covariances: Tensor) -> Tensor:
         """Write covariances in the shape that scikit-learn gives to the type.

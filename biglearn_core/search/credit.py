@@ -15,6 +15,7 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import cholesky, has_eigenvalue_below
+from biglearn_core.numerics.structures import structure_of
 
 __all__ = ["Credit"]
 
@@ -52,11 +53,15 @@ class Credit:
     covariance_floor : float
     plain : bool
         Whether nothing is taken.
+    covariance_type : str, default "full"
+        Optimism is that of covariances of its own for every component; of variances of its own,
+        feature by feature; or, where components have both in common, none.
     """
 
     n_rows: int
     covariance_floor: float
     plain: bool
+    covariance_type: str = "full"
 
     def withheld(self, mixtures: GMM, n_mixtures: int, floored: Tensor) -> Tensor:
         """Tell what is taken from the log-likelihoods of mixtures.
@@ -130,12 +135,16 @@ class Credit:
         """
         if self.plain:
             return torch.zeros_like(weights)
-        D = n_features
+        structure = structure_of(self.covariance_type)
+        D = structure.n_coordinates(n_features)
+        if D == 1 and (structure.is_shared or structure.shape != "V"):
+            return torch.zeros_like(weights)
         excess = (D + 2) / (weights * self.n_rows - D - 2).clamp_min(1)
-        return 0.5 * D * (D + 3) * excess / self.n_rows
+        return 0.5 * n_features * (D + 3) * excess / self.n_rows
 
     def _few(self, weights: Tensor, n_features: int) -> Tensor:
-        return weights * self.n_rows < _ROWS * n_features
+        n_coordinates = structure_of(self.covariance_type).n_coordinates(n_features)
+        return weights * self.n_rows < _ROWS * n_coordinates
 
 
 def _log_roots(covariances: Tensor) -> Tensor:

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
 from biglearn_core.search.moves import SAME_OPTIMUM, Moves
 
@@ -197,6 +199,8 @@ def search_mixture(
     seed: int,
     config: SearchConfig | None = None,
     sample_weight: Tensor | None = None,
+    covariance_type: str = "full",
+    prior: CovariancePrior | None = None,
     init: GMM | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -215,6 +219,9 @@ def search_mixture(
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
+    covariance_type : str, default "full"
+    prior : CovariancePrior, optional
+        Of the covariances.
     init : GMM, optional
         Start of the first basin, in place of those that are drawn.
     progress : callable, optional
@@ -231,14 +238,15 @@ def search_mixture(
         When there are fewer points than components, or no model could be evaluated in this dtype.
     """
     config = config or SearchConfig()
+    constraint = Constraint(covariance_floor, covariance_type, prior)
     trace = _Trace(progress)
     with torch.no_grad(), one_thread_an_operation():
         moves = Moves(
             X,
             n_components,
             sample_weight=sample_weight,
-            covariance_floor=covariance_floor,
-            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood),
+            constraint=constraint,
+            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type),
             rng=np.random.default_rng(seed),
             coarse_tol=config.coarse_tol,
             coarse_iter=config.coarse_iter,
@@ -246,7 +254,7 @@ def search_mixture(
             accepted_loss=config.accepted_loss,
             record=trace.record,
         )
-        best, stopped = _search(moves, trace, config, init, X.shape)
+        best, stopped = _search(moves, trace, config, init, constraint, X.shape)
         last = moves.last(best, n_iter=config.max_iter, tol=config.tol)
     history = trace.freeze(stopped)
     return SearchResult(
@@ -286,7 +294,12 @@ class _Trace:
 
 
 def _search(
-    moves: Moves, trace: _Trace, config: SearchConfig, init: GMM | None, shape: torch.Size
+    moves: Moves,
+    trace: _Trace,
+    config: SearchConfig,
+    init: GMM | None,
+    constraint: Constraint,
+    shape: torch.Size,
 ) -> tuple[Climb, str]:
     """Search basin after basin, until the best optimum is believed or the steps are spent."""
     N, D = shape
@@ -294,7 +307,7 @@ def _search(
     K = climbs[0].model.n_components
     if K == 1:
         return climbs[0], "one component"
-    if N <= K * D:
+    if K * constraint.structure.n_coordinates(D) >= N:
         return climbs[0], "few rows"
     budget = config.max_steps
     if budget is None:
