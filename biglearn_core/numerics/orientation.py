@@ -9,9 +9,6 @@ from torch import Tensor
 
 __all__ = ["common_orientation"]
 
-# Sweeps over all pairs of coordinates.
-_SWEEPS = 2
-
 
 def common_orientation(scatters: Tensor, precisions: Tensor) -> Tensor:
     """Turn coordinates so that given variances along them suit all scatter matrices best.
@@ -34,28 +31,25 @@ def common_orientation(scatters: Tensor, precisions: Tensor) -> Tensor:
     known (B. Flury and W. Gautschi, "An algorithm for simultaneous orthogonal transformation of
     several positive definite symmetric matrices to nearly diagonal form", SIAM Journal on
     Scientific and Statistical Computing 7(1), 1986, minimise another criterion in the same way).
-    Pairs without a coordinate in common are turned at once. O(K D³) a sweep.
+    Pairs without a coordinate in common are turned at once, every pair once. O(K D⁴).
     """
-    D = scatters.shape[-1]
-    rotation = torch.eye(D, dtype=scatters.dtype, device=scatters.device)
-    rotation = rotation.repeat(len(scatters), 1, 1)
-    for _ in range(_SWEEPS):
-        for first, second in _rounds(D):
-            i, j = first.to(scatters.device), second.to(scatters.device)
-            gap = precisions[..., i] - precisions[..., j]
-            diagonal = scatters.diagonal(dim1=2, dim2=3)
-            P = 0.5 * (gap * (diagonal[..., i] - diagonal[..., j])).sum(dim=1)
-            Q = (gap * scatters[..., i, j]).sum(dim=1)
-            # The least of P cos 2θ + Q sin 2θ; the identity where it does not matter.
-            angle = torch.where((P != 0) | (Q != 0), 0.5 * torch.atan2(-Q, -P), 0.0)
-            turn = torch.eye(D, dtype=scatters.dtype, device=scatters.device).repeat(
-                len(scatters), 1, 1
-            )
-            turn[:, i, i] = turn[:, j, j] = angle.cos()
-            turn[:, j, i] = angle.sin()
-            turn[:, i, j] = -angle.sin()
-            scatters = turn.mT[:, None] @ scatters @ turn[:, None]
-            rotation = rotation @ turn
+    B, _, _, D = scatters.shape
+    rotation = torch.eye(D, dtype=scatters.dtype, device=scatters.device).repeat(B, 1, 1)
+    for first, second in _rounds(D):
+        i, j = first.to(scatters.device), second.to(scatters.device)
+        gap = precisions[..., i] - precisions[..., j]
+        diagonal = scatters.diagonal(dim1=2, dim2=3)
+        P = 0.5 * (gap * (diagonal[..., i] - diagonal[..., j])).sum(dim=1)
+        Q = (gap * scatters[..., i, j]).sum(dim=1)
+        # The least of P cos 2θ + Q sin 2θ; the identity where it does not matter.
+        angle = torch.where((P != 0) | (Q != 0), 0.5 * torch.atan2(-Q, -P), 0.0)
+        turn = torch.zeros_like(rotation)
+        turn.diagonal(dim1=1, dim2=2).fill_(1)
+        turn[:, i, i] = turn[:, j, j] = angle.cos()
+        turn[:, j, i] = angle.sin()
+        turn[:, i, j] = -angle.sin()
+        scatters = turn.mT[:, None] @ scatters @ turn[:, None]
+        rotation = rotation @ turn
     return rotation
 
 

@@ -26,10 +26,9 @@ _LETTERS = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII"}
 _OTHERS = ("EII", "EEI", "VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
 COVARIANCE_TYPES = (*_LETTERS, *_OTHERS)
 
-# Rounds in which volumes and the common shape, and the common orientation and all of these, are
-# fitted in turn. EM goes on from where they end.
+# Rounds in which volumes and the common shape are fitted in turn. EM goes on from where they end, as
+# it does from a common orientation that has been turned once.
 _VOLUME_ROUNDS = 10
-_ORIENTATION_ROUNDS = 3
 
 # How far covariances may be from their type, in units of their largest entry: rounding of float32
 # with some room.
@@ -159,11 +158,9 @@ class Structure:
         else:
             pooled = (shares[..., None] * (scatters if before is None else before)).sum(dim=1)
             axes = torch.linalg.eigh(pooled).eigenvectors[:, None]
-            for _ in range(_ORIENTATION_ROUNDS):
-                along = axes.mT @ scatters @ axes
-                values = along.diagonal(dim1=2, dim2=3)
-                variances, _ = self._variances(shares, values, floors)
-                axes = axes @ common_orientation(along, shares / variances)[:, None]
+            along = axes.mT @ scatters @ axes
+            variances, _ = self._variances(shares, along.diagonal(dim1=2, dim2=3), floors)
+            axes = axes @ common_orientation(along, shares / variances)[:, None]
             values = (axes.mT @ scatters @ axes).diagonal(dim1=2, dim2=3)
             variances, floored = self._variances(shares, values, floors)
         return symmetrize(axes * variances[..., None, :] @ axes.mT), floored
