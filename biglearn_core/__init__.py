@@ -1,7 +1,7 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
 from biglearn_core.datasets import load_dataset
-from biglearn_core.estimators import BigLearnEM, JointEM
+from biglearn_core.estimators import BigLearnEM, JointEM, MixtureSelection
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
@@ -13,6 +13,7 @@ __all__ = [
     "BigLearnEM",
     "FitResult",
     "JointEM",
+    "MixtureSelection",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

@@ -2,5 +2,6 @@
 
 from biglearn_core.estimators.biglearn import BigLearnEM
 from biglearn_core.estimators.joint import JointEM
+from biglearn_core.estimators.selection import MixtureSelection
 
-__all__ = ["BigLearnEM", "JointEM"]
+__all__ = ["BigLearnEM", "JointEM", "MixtureSelection"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal, Self
@@ -36,7 +36,7 @@ from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.numbers import check_integer, check_real
 
-__all__ = ["MOST_STEPS", "MixtureEstimator", "warn_not_converged"]
+__all__ = ["MOST_STEPS", "MixtureEstimator", "warn", "warn_not_converged"]
 
 # A result, and the mean log-likelihood of its model on the data that were fitted.
 Found = tuple[FitResult | SearchResult, float]
@@ -206,6 +206,26 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
         return float(-2 * fit.mean * fit.total + self.mixture_.n_parameters * np.log(fit.total))
 
+    def icl(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Integrated completed likelihood criterion; smaller is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+        sample_weight : array-like of shape (N,), optional
+            Copies of every row.
+
+        Returns
+        -------
+        icl : float
+            In nats: BIC − 2 Σ_n w_n log max_k r_nk (C. Biernacki, G. Celeux and G. Govaert, IEEE
+            PAMI 22(7), 2000).
+        """
+        evaluation, X = self._evaluate(X)
+        certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
+        sure = weighted_mean(certainty, sample_weight)
+        return self.bic(X, sample_weight) - 2 * sure.mean * sure.total
+
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:
@@ -365,8 +385,17 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed())
 
-    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
-        """Bring the data to the preset's scale, fit them, and keep what was found."""
+    def _fit(
+        self,
+        X: ArrayLike,
+        sample_weight: ArrayLike | None,
+        beside: Sequence[GMM] = (),
+        max_steps: int | None = None,
+    ) -> Self:
+        """Bring the data to the preset's scale, fit them, and keep what was found.
+
+        Mixtures in `beside` are known for these data, in their units; a search takes `max_steps`.
+        """
         with self._kept_on_error(), one_thread_an_operation():
             X, sample_weight, n_rows = self._prepare(X, sample_weight)
             device, K = choose_device(self.device), self.n_components
@@ -388,7 +417,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 if self.covariance_prior is not None:
                     prior = CovariancePrior.of(Z, K, sample_weight=weights, n_rows=n_rows)
                 constraint = Constraint(floor * floor_unit, structure.name, prior)
-                result, log_likelihood = self._fit_default(Z, weights, constraint)
+                known = [data.scale.apply_mixture(m).to(dtype=Z.dtype) for m in beside]
+                result, log_likelihood = self._fit_default(Z, weights, constraint, known, max_steps)
             log_likelihood -= data.log_volume()
             self._keep(
                 result,
@@ -398,7 +428,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             )
         return self
 
-    def _fit_default(self, Z: Tensor, weights: Tensor | None, constraint: Constraint) -> Found:
+    def _fit_default(
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
+    ) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError
 
@@ -493,7 +530,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         floored = (least <= 1.001 * covariance_floor * floor_unit).nonzero().squeeze(1).tolist()
         if floored:
             shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
-            _warn(
+            warn(
                 f"components {floored} (shares of the data: {shares}) sit on the covariance floor "
                 f"({covariance_floor:g}): their likelihood says more about the floor than about "
                 "the data. For small ones drop rows far out and equal rows, or use fewer "
@@ -502,7 +539,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             )
         empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
-            _warn(f"components {empty} are empty; use fewer components")
+            warn(f"components {empty} are empty; use fewer components")
 
 
 def warn_not_converged(n_iter: int) -> None:
@@ -513,11 +550,16 @@ def warn_not_converged(n_iter: int) -> None:
     n_iter : int
         Steps that it was given.
     """
-    _warn(f"EM has not converged in {n_iter} steps: raise max_iter or tol")
+    warn(f"EM has not converged in {n_iter} steps: raise max_iter or tol")
 
 
-def _warn(message: str) -> None:
-    """Warn whoever has called, through whatever of this library and scikit-learn lies between."""
+def warn(message: str) -> None:
+    """Warn whoever has called, through whatever of this library and scikit-learn lies between.
+
+    Parameters
+    ----------
+    message : str
+    """
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _is_library(frame):
         frame, level = frame.f_back, level + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -195,12 +196,18 @@ class BigLearnEM(MixtureEstimator):
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, constraint: Constraint
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,
             tol=self.tol,
             max_iter=self.max_iter or MOST_STEPS,
+            max_steps=max_steps,
             plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture
@@ -219,8 +226,10 @@ class BigLearnEM(MixtureEstimator):
                 seed=self._seed(),
                 config=config,
                 sample_weight=weights,
+                beside=[model.to(device=Z.device) for model in beside],
                 progress=progress,
             )
+        self._gain_of_thinness = result.gain_of_thinness
         if not result.converged:
             warn_not_converged(config.max_iter)
         return result, result.log_likelihood

@@ -150,7 +150,12 @@ class JointEM(MixtureEstimator):
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, constraint: Constraint
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
     ) -> tuple[FitResult, float]:
         seed = self._seed()
         starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]

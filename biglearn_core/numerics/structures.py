@@ -26,9 +26,12 @@ _LETTERS = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII"}
 _OTHERS = ("EII", "EEI", "VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
 COVARIANCE_TYPES = (*_LETTERS, *_OTHERS)
 
-# Rounds in which volumes and the common shape are fitted in turn. EM goes on from where they end, as
-# it does from a common orientation that has been turned once.
+# Rounds in which volumes and the common shape are fitted in turn. EM goes on from where they end,
+# as it does from a common orientation that has been turned once.
 _VOLUME_ROUNDS = 10
+
+# Rounds in which variances are scaled to a volume while some are held up by the floor.
+_FLOOR_ROUNDS = 8
 
 # How far covariances may be from their type, in units of their largest entry: rounding of float32
 # with some room.
@@ -239,21 +242,36 @@ class Structure:
         values = values.maximum(floors.clamp_min(torch.finfo(values.dtype).tiny))
         if self.shape == "I":
             values = values.mean(dim=2, keepdim=True).expand_as(values)
-        if "E" in (self.volume, self.shape):
-            values = self._in_common(shares, values)
+        if self.volume == "E" and self.shape != "V":
+            values = (shares * values).sum(dim=1, keepdim=True).expand_as(values)
+        elif self.volume == "E":
+            values = _of_one_volume(shares, values, floors)
+        elif self.shape == "E":
+            values = _of_one_shape(shares, values, floors)
         return values.maximum(floors), floored
 
-    def _in_common(self, shares: Tensor, values: Tensor) -> Tensor:
-        if self.volume == "E" and self.shape != "V":
-            return (shares * values).sum(dim=1, keepdim=True).expand_as(values)
-        volumes = values.log().mean(dim=2, keepdim=True).exp()
-        if self.volume == "E":
-            return values / volumes * (shares * volumes).sum(dim=1, keepdim=True)
-        for _ in range(_VOLUME_ROUNDS):
-            shape = (shares * values / volumes).sum(dim=1, keepdim=True)
-            shape = shape / shape.log().mean(dim=2, keepdim=True).exp()
-            volumes = (values / shape).mean(dim=2, keepdim=True)
-        return volumes * shape
+
+def _of_one_volume(shares: Tensor, values: Tensor, floors: Tensor) -> Tensor:
+    """Scale variances to the mean volume; those that the floor holds up weigh on the others."""
+    volumes = values.log().mean(dim=2, keepdim=True).exp()
+    volume = (shares * volumes).sum(dim=1, keepdim=True)
+    values = (values / volumes * volume).maximum(floors)
+    for _ in range(_FLOOR_ROUNDS):
+        free = values > floors
+        excess = (values / volume).log().sum(dim=2, keepdim=True)
+        excess = excess / free.sum(dim=2, keepdim=True).clamp_min(1)
+        values = torch.where(free, values / excess.exp(), values).maximum(floors)
+    return values
+
+
+def _of_one_shape(shares: Tensor, values: Tensor, floors: Tensor) -> Tensor:
+    """Fit volumes and the common shape in turn; volumes are so large that none is too low."""
+    volumes = values.log().mean(dim=2, keepdim=True).exp()
+    for _ in range(_VOLUME_ROUNDS):
+        shape = (shares * values / volumes).sum(dim=1, keepdim=True)
+        shape = shape / shape.log().mean(dim=2, keepdim=True).exp()
+        volumes = (values / shape).mean(dim=2, keepdim=True)
+    return volumes.maximum((floors / shape).amax(dim=2, keepdim=True)) * shape
 
 
 @lru_cache(maxsize=len(COVARIANCE_TYPES))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,7 @@ def search_incomplete(
     sample_weight: Tensor | None = None,
     covariance_type: str = "full",
     prior: CovariancePrior | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale, some entries of which are missing.
@@ -58,6 +61,8 @@ def search_incomplete(
     covariance_type : str, default "full"
     prior : CovariancePrior, optional
         Of the covariances.
+    beside : sequence of GMM
+        As in `search_mixture`.
     progress : callable, optional
         As in `search_mixture`.
 
@@ -89,6 +94,7 @@ def search_incomplete(
     tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
+    gain_of_thinness = 0.0
     with torch.no_grad(), one_thread_an_operation():
         model = climb(
             step, _standard_normal(X, covariance_type), n_iter=config.max_iter, tol=coarse_tol
@@ -103,11 +109,13 @@ def search_incomplete(
                 sample_weight=sample_weight,
                 covariance_type=covariance_type,
                 prior=prior,
+                beside=beside,
                 progress=progress,
             )
             last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
             accepted = best is None or last.score > best.score
-            best = last if accepted else best
+            if accepted:
+                best, gain_of_thinness = last, found.gain_of_thinness
             model = best.model
             rows.append(
                 (turn, MOVES.index("joint"), last.log_likelihood, accepted,
@@ -123,6 +131,7 @@ def search_incomplete(
         int(history.n_steps.sum()),
         best.n_floored,
         best.n_empty,
+        gain_of_thinness,
         history,
     )
 

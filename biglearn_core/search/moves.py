@@ -11,15 +11,17 @@ from torch import Tensor
 from biglearn_core.em import lockstep_em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in, kmeans_start
+from biglearn_core.numerics.linalg import has_eigenvalue_below
 from biglearn_core.numerics.points import Points, n_quadratic_features
 from biglearn_core.numerics.threads import each
 from biglearn_core.search.climb import Climb, Scored, climb, climb_together, race, ranking
 from biglearn_core.search.constraint import Constraint
-from biglearn_core.search.credit import Credit
+from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, grow, neighbourhoods
 from biglearn_core.search.pursuit import divide
+from biglearn_core.search.resize import with_insertions, without
 from biglearn_core.search.starts import grown_start, plusplus_starts
-from biglearn_core.search.swap import all_at_once, one_at_a_time
+from biglearn_core.search.swap import all_at_once, mergers, one_at_a_time
 
 __all__ = ["SAME_OPTIMUM", "Moves"]
 
@@ -67,10 +69,11 @@ _CANDIDATES, _MOST_CANDIDATES, _LEAST_CANDIDATES = 6_000_000, 96, 24
 # Trials where rows are scarce, at most.
 _TRIALS_ON_SCARCE_ROWS = 4
 
-# EM steps of candidates alone, of starts that race, and of trials that race with the part of them
-# that stays.
+# EM steps of candidates alone, of starts that race, of a mixture that has been given components or
+# lost some, and of trials that race with the part of them that stays.
 _GROWTH = 10
 _START_RACE = (6, 10)
+_RESIZE_STEPS = 3
 _RACE = ((4, 2), (6, 4))
 
 # EM steps of many swaps at once, at most, and the gain of one swap among ten components that is too
@@ -186,11 +189,42 @@ class Moves:
         self._account("start", climbs[0], accepted=True)
         return climbs
 
+    def start_beside(self, model: GMM) -> list[Climb]:
+        """Begin at a mixture of another number of components, by insertions or mergers.
+
+        Parameters
+        ----------
+        model : GMM
+
+        Returns
+        -------
+        climbs : list of Climb
+        """
+        model = self._constraint.of_type(model.dense())
+        while (missing := self._K - model.n_components) != 0:
+            view = View.of(self._sample, model)
+            if missing < 0:
+                merged, losses = mergers(self._sample, view, self._constraint)
+                model = without(model, merged, losses, -missing)
+            else:
+                (insertions,) = self._insertions([view])
+                model = with_insertions(model, insertions, missing)
+            model = self._constraint.of_type(model)
+            ((_, model),) = race(self._sample_step, [model], rounds=((_RESIZE_STEPS, 1),))
+        climbs = self._climb([model])
+        self._account("start", climbs[0], accepted=True)
+        return climbs
+
     def last(self, best: Climb, *, n_iter: int, tol: float) -> Climb:
         """Climb to the end."""
         last = climb(self._full_step, best.model, n_iter=n_iter, tol=tol)
         self._account("joint", last, accepted=True)
         return last
+
+    def gain_of_thinness(self, model: GMM) -> float:
+        """Tell what thin components add to the log-likelihood of a mixture, in nats."""
+        floored = has_eigenvalue_below(model.covariances, TOUCHING * self._constraint.floor)
+        return self._credit.gain_of_thinness(model, 1, floored[None]).item()
 
     def improve(self, climbs: Sequence[Climb]) -> Climb:
         """Swap components as long as that leads higher, from several optima in lockstep.

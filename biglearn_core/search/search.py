@@ -13,7 +13,7 @@ rows gain by fitting just these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,6 +179,9 @@ class SearchResult:
         EM steps taken in all.
     n_floored, n_empty : int
         Components on the floor, and components with less than 1e-5 of the data, in that model.
+    gain_of_thinness : float
+        What of the log-likelihood is not believed, since it comes from thin components
+        (`search.credit`); in nats.
     history : SearchHistory
     """
 
@@ -188,6 +191,7 @@ class SearchResult:
     n_iter: int
     n_floored: int
     n_empty: int
+    gain_of_thinness: float
     history: SearchHistory
 
 
@@ -202,6 +206,7 @@ def search_mixture(
     covariance_type: str = "full",
     prior: CovariancePrior | None = None,
     init: GMM | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale.
@@ -224,6 +229,9 @@ def search_mixture(
         Of the covariances.
     init : GMM, optional
         Start of the first basin, in place of those that are drawn.
+    beside : sequence of GMM
+        Mixtures of any number of components that are known for these data. Basins begin at them as
+        well, after components were inserted or merged.
     progress : callable, optional
         Called as progress(move, log-likelihood reached, EM steps so far) after every move.
 
@@ -254,7 +262,7 @@ def search_mixture(
             accepted_loss=config.accepted_loss,
             record=trace.record,
         )
-        best, stopped = _search(moves, trace, config, init, constraint, X.shape)
+        best, stopped = _search(moves, trace, config, init, beside, constraint, X.shape)
         last = moves.last(best, n_iter=config.max_iter, tol=config.tol)
     history = trace.freeze(stopped)
     return SearchResult(
@@ -264,6 +272,7 @@ def search_mixture(
         int(history.n_steps.sum()),
         last.n_floored,
         last.n_empty,
+        moves.gain_of_thinness(last.model),
         history,
     )
 
@@ -298,6 +307,7 @@ def _search(
     trace: _Trace,
     config: SearchConfig,
     init: GMM | None,
+    beside: Sequence[GMM],
     constraint: Constraint,
     shape: torch.Size,
 ) -> tuple[Climb, str]:
@@ -314,7 +324,12 @@ def _search(
         budget = _budget(N, K, climbs[0].n_steps)
     best = moves.improve(climbs)
     longest, returns = moves.spent, 0
-    budget = config.n_init * max(budget, longest)
+    for model in beside:
+        trace.basin += 1
+        climbs = moves.start_beside(model)
+        if climbs[0].score > best.score + SAME_OPTIMUM:
+            best = moves.improve(climbs)
+    budget = moves.spent - longest + config.n_init * max(budget, longest)
     while returns < config.max_returns * config.n_init:
         before = moves.spent
         if before + longest > budget:

@@ -21,7 +21,7 @@ from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
 from biglearn_core.search.insert import Insertions, Sample, View, with_parts
 
-__all__ = ["Plan", "all_at_once", "one_at_a_time"]
+__all__ = ["Plan", "all_at_once", "distinct", "mergers", "one_at_a_time"]
 
 # Insertions of which all drops are looked at, and drops that are tried of each.
 _BEST = 12
@@ -58,7 +58,7 @@ def one_at_a_time(
     -------
     models : list of GMM
     """
-    best = insertions.pick(_distinct(insertions, _BEST))
+    best = insertions.pick(distinct(insertions, _BEST))
     if len(best.weights) == 0:
         return []
     a = best.weights[:, None]
@@ -88,8 +88,20 @@ def one_at_a_time(
     return models
 
 
-def _distinct(insertions: Insertions, n: int) -> Tensor:
-    """Positions of the largest gains, without candidates that have come to the same place."""
+def distinct(insertions: Insertions, n: int) -> Tensor:
+    """Pick the largest gains, without candidates that have come to the same place.
+
+    Parameters
+    ----------
+    insertions : Insertions
+    n : int
+        At most.
+
+    Returns
+    -------
+    positions : int64 Tensor
+        The most rewarding first.
+    """
     order = ranking(insertions.gains)
     gains = insertions.gains[order]
     gaps = torch.cat([gains.new_full((1,), torch.inf), gains[:-1] - gains[1:]])
@@ -201,9 +213,7 @@ def all_at_once(
     -------
     plan : Plan
     """
-    merged = _merged(view, sample, constraint)
-    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
-    losses = -(left.log_() @ sample.shares)
+    merged, losses = mergers(sample, view, constraint)
     heirs = merged.owners
     gains = parts[0].gains
     if optimism_counts:
@@ -238,6 +248,27 @@ def all_at_once(
     alone = [(c, k) for c, k in pairs if apart(c, k, set()) and gain[c] - loss[k] >= -accepted_loss]
     alone.sort(key=lambda swap: loss[swap[1]] - gain[swap[0]])
     return Plan(*parts, merged, together, alone)
+
+
+def mergers(sample: Sample, view: View, constraint: Constraint) -> tuple[Insertions, Tensor]:
+    """Merge every component with its heir, the one most like it.
+
+    Parameters
+    ----------
+    sample : Sample
+    view : View
+    constraint : Constraint
+
+    Returns
+    -------
+    merged : Insertions
+        One Gaussian for both, for every component; the owners are the heirs.
+    losses : Tensor of shape (K,)
+        Fall of the mean log-likelihood of the sample, in nats.
+    """
+    merged = _merged(view, sample, constraint)
+    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
+    return merged, -(left.log_() @ sample.shares)
 
 
 def _merged(view: View, sample: Sample, constraint: Constraint) -> Insertions:
