@@ -390,11 +390,11 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         X: ArrayLike,
         sample_weight: ArrayLike | None,
         beside: Sequence[GMM] = (),
-        max_steps: int | None = None,
+        only_beside: bool = False,
     ) -> Self:
         """Bring the data to the preset's scale, fit them, and keep what was found.
 
-        Mixtures in `beside` are known for these data, in their units; a search takes `max_steps`.
+        Mixtures in `beside` are known for these data, in their units.
         """
         with self._kept_on_error(), one_thread_an_operation():
             X, sample_weight, n_rows = self._prepare(X, sample_weight)
@@ -418,7 +418,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                     prior = CovariancePrior.of(Z, K, sample_weight=weights, n_rows=n_rows)
                 constraint = Constraint(floor * floor_unit, structure.name, prior)
                 known = [data.scale.apply_mixture(m).to(dtype=Z.dtype) for m in beside]
-                result, log_likelihood = self._fit_default(Z, weights, constraint, known, max_steps)
+                result, log_likelihood = self._fit_default(
+                    Z, weights, constraint, known, only_beside
+                )
             log_likelihood -= data.log_volume()
             self._keep(
                 result,
@@ -434,7 +436,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         weights: Tensor | None,
         constraint: Constraint,
         beside: Sequence[GMM],
-        max_steps: int | None,
+        only_beside: bool,
     ) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError

@@ -54,7 +54,8 @@ class BigLearnEM(MixtureEstimator):
     covariance_floor : float, optional
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
-        and far apart that this would blur them; the paper's are in units of the data.
+        and far apart, or features so strongly correlated, that this would blur them; the
+        paper's are in units of the data.
     covariance_prior : {None, "conjugate"}, default None
         "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
         has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
@@ -201,13 +202,13 @@ class BigLearnEM(MixtureEstimator):
         weights: Tensor | None,
         constraint: Constraint,
         beside: Sequence[GMM],
-        max_steps: int | None,
+        only_beside: bool,
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,
             tol=self.tol,
             max_iter=self.max_iter or MOST_STEPS,
-            max_steps=max_steps,
+            only_beside=only_beside,
             plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture

@@ -47,7 +47,8 @@ class JointEM(MixtureEstimator):
     covariance_floor : float, optional
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
-        and far apart that this would blur them; the paper's 1e-5 is in units of the data.
+        and far apart, or features so strongly correlated, that this would blur them; the
+        paper's 1e-5 is in units of the data.
     covariance_prior : {None, "conjugate"}, default None
         "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
         has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
@@ -155,7 +156,7 @@ class JointEM(MixtureEstimator):
         weights: Tensor | None,
         constraint: Constraint,
         beside: Sequence[GMM],
-        max_steps: int | None,
+        only_beside: bool,
     ) -> tuple[FitResult, float]:
         seed = self._seed()
         starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from biglearn_core.estimators.base import MixtureEstimator, warn
 from biglearn_core.estimators.biglearn import BigLearnEM
@@ -30,6 +32,12 @@ __all__ = ["MixtureSelection"]
 Criterion = Callable[..., float]
 
 _CRITERIA = ("bic", "icl", "aic")
+
+# Numbers on either side of the best that are searched at the end.
+_NEIGHBOURS = 2
+
+# What a search gains over a first look, in units of the criterion, before any has told.
+_LEAST_GAIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -66,28 +74,59 @@ class _Candidates:
         X: ArrayLike,
         sample_weight: ArrayLike | None,
         n_rows: float,
+        bar: tqdm,
     ) -> None:
         self.fitted: dict[tuple[str, int], _Fitted] = {}
-        self._n_rows = n_rows
+        self._n_rows, self._bar = n_rows, bar
         self._estimator, self._criterion = estimator, criterion
         self._X, self._sample_weight = X, sample_weight
 
     def value(self, covariance_type: str, n_components: int) -> float:
-        """Fit a mixture with little effort, and give its criterion."""
-        return self._fit(covariance_type, n_components, max_steps=0).criterion
+        """Fit a mixture from those that are known, and give its criterion."""
+        return self._fit(covariance_type, n_components, search=False).criterion
 
-    def search(self, covariance_type: str, n_components: int) -> None:
-        """Fit a mixture with the effort of a fit of its own."""
-        self._fit(covariance_type, n_components, max_steps=None)
+    def refine(self, least: int, most: Callable[[str], int]) -> None:
+        """Fit the best, and what may come to be better, with the effort of fits of their own."""
+        gained = _LEAST_GAIN
+        for covariance_type in sorted(self._types(), key=self._least):
+            before = self._least(covariance_type)
+            if before - 2 * gained > self.best().candidate.criterion:
+                continue
+            self._descend(covariance_type, least, most(covariance_type))
+            gained = max(gained, before - self._least(covariance_type))
 
-    def _fit(self, covariance_type: str, n_components: int, max_steps: int | None) -> _Candidate:
+    def _descend(self, covariance_type: str, least: int, most: int) -> None:
+        """Search at the best number and its neighbours, as long as one of these is better."""
+        centre = None
+        while centre != (best := self._best_of(covariance_type).candidate.n_components):
+            centre = best
+            for number in range(
+                max(least, centre - _NEIGHBOURS), min(most, centre + _NEIGHBOURS) + 1
+            ):
+                known = self.fitted.get((covariance_type, number))
+                if known is None or not known.searched:
+                    self._fit(covariance_type, number, search=True)
+
+    def _types(self) -> list[str]:
+        return list(dict.fromkeys(kind for kind, _ in self.fitted))
+
+    def _best_of(self, covariance_type: str) -> _Fitted:
+        of_type = (f for (kind, _), f in self.fitted.items() if kind == covariance_type)
+        return min(of_type, key=lambda fitted: fitted.candidate.criterion)
+
+    def _least(self, covariance_type: str) -> float:
+        return self._best_of(covariance_type).candidate.criterion
+
+    def _fit(self, covariance_type: str, n_components: int, *, search: bool) -> _Candidate:
         estimator = clone(self._estimator).set_params(
             covariance_type=covariance_type, n_components=n_components
         )
+        self._bar.set_postfix_str(f"{covariance_type}, K = {n_components}", refresh=False)
+        self._bar.update()
         beside = self._beside(covariance_type, n_components)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            estimator._fit(self._X, self._sample_weight, beside, max_steps)
+            estimator._fit(self._X, self._sample_weight, beside, only_beside=not search)
         messages = tuple(str(warning.message) for warning in told)
         data = self._X, self._sample_weight
         criterion, withheld = self._criterion, 2 * self._n_rows * estimator._gain_of_thinness
@@ -104,7 +143,7 @@ class _Candidates:
         if not callable(criterion):
             candidate = replace(candidate, criterion=getattr(candidate, criterion) + withheld)
         self.fitted[covariance_type, n_components] = _Fitted(
-            candidate, estimator, messages, searched=max_steps is None
+            candidate, estimator, messages, searched=search
         )
         return candidate
 
@@ -257,20 +296,13 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
             if sample_weight is not None:
                 weights = validate_weights(sample_weight, rows)
                 N, n_rows = np.count_nonzero(weights), weights.sum()
-            candidates = _Candidates(self._template(), criterion, X, sample_weight, n_rows)
+            least, most = self.min_components, partial(self._most, N, rows.shape[1])
             with progress_bar(self.verbose, unit="fit") as bar:
+                candidates = _Candidates(self._template(), criterion, X, sample_weight, n_rows, bar)
                 for covariance_type in types:
-
-                    def value(n_components: int, covariance_type: str = covariance_type) -> float:
-                        bar.set_postfix_str(f"{covariance_type}, K = {n_components}", refresh=False)
-                        bar.update()
-                        return candidates.value(covariance_type, n_components)
-
-                    least_at(value, *self._range(covariance_type, N, rows.shape[1]))
-                while not (best := candidates.best()).searched:
-                    kind = best.candidate.covariance_type, best.candidate.n_components
-                    candidates.search(*kind)
-                    bar.update()
+                    value = partial(candidates.value, covariance_type)
+                    least_at(value, least, most(covariance_type))
+                candidates.refine(least, most)
             self._keep_best(candidates)
         return self
 
@@ -281,12 +313,12 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         names = [field.name for field in fields(_Candidate)]
         return frame({n: [getattr(found, n) for found in self._candidates] for n in names})
 
-    def _range(self, covariance_type: str, n_rows: int, n_features: int) -> tuple[int, int]:
-        """Numbers of components to choose from."""
+    def _most(self, n_rows: int, n_features: int, covariance_type: str) -> int:
+        """Components, at most."""
         if self.max_components is not None:
-            return self.min_components, self.max_components
+            return self.max_components
         rows_of_one = structure_of(covariance_type).n_coordinates(n_features) + 1
-        return self.min_components, max(self.min_components, n_rows // rows_of_one)
+        return max(self.min_components, n_rows // rows_of_one)
 
     def _template(self) -> BigLearnEM:
         shared = BigLearnEM().get_params().keys() & self.get_params().keys()

@@ -356,7 +356,8 @@ def _missed(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Ten
     D = sample.X.shape[1]
     rows = sample.draw(min(len(sample), max(n, _BATCH_NUMBERS // len(sample))), rng)
     distances = torch.cdist(sample.X[rows], sample.X)
-    nearest = distances.kthvalue(min(2 * (D + 1), len(sample)), dim=1).values
+    n_nearest = min(2 * (D + 1), len(sample))
+    nearest = distances.topk(n_nearest, dim=1, largest=False, sorted=False).values.amax(dim=1)
     tiny = torch.finfo(nearest.dtype).tiny
     ratio = -D * nearest.clamp_min(tiny).log() - view.log_density[rows]
     return rows[ratio.topk(min(_CROWDED * n, len(rows))).indices][

@@ -69,11 +69,12 @@ _CANDIDATES, _MOST_CANDIDATES, _LEAST_CANDIDATES = 6_000_000, 96, 24
 # Trials where rows are scarce, at most.
 _TRIALS_ON_SCARCE_ROWS = 4
 
-# EM steps of candidates alone, of starts that race, of a mixture that has been given components or
-# lost some, and of trials that race with the part of them that stays.
+# EM steps of candidates alone, of starts that race, and of mixtures that have been given components
+# or have lost some, of which alternatives race; and of trials that race, with the part of them that
+# stays.
 _GROWTH = 10
 _START_RACE = (6, 10)
-_RESIZE_STEPS = 3
+_RESIZE_STEPS, _ALTERNATIVES = 5, 4
 _RACE = ((4, 2), (6, 4))
 
 # EM steps of many swaps at once, at most, and the gain of one swap among ten components that is too
@@ -205,12 +206,14 @@ class Moves:
             view = View.of(self._sample, model)
             if missing < 0:
                 merged, losses = mergers(self._sample, view, self._constraint)
-                model = without(model, merged, losses, -missing)
+                changed = [without(model, merged, losses, -missing)]
             else:
-                (insertions,) = self._insertions([view])
-                model = with_insertions(model, insertions, missing)
-            model = self._constraint.of_type(model)
-            ((_, model),) = race(self._sample_step, [model], rounds=((_RESIZE_STEPS, 1),))
+                (insertions,) = self._insertions([view], _LEAST_CANDIDATES)
+                changed = with_insertions(model, insertions, missing, _ALTERNATIVES)
+            # One after the other may lack insertions: of these alone the fullest race.
+            K = max(found.n_components for found in changed)
+            models = [self._constraint.of_type(m) for m in changed if m.n_components == K]
+            ((_, model),) = race(self._sample_step, models, rounds=((_RESIZE_STEPS, 1),))
         climbs = self._climb([model])
         self._account("start", climbs[0], accepted=True)
         return climbs
@@ -226,22 +229,24 @@ class Moves:
         floored = has_eigenvalue_below(model.covariances, TOUCHING * self._constraint.floor)
         return self._credit.gain_of_thinness(model, 1, floored[None]).item()
 
-    def improve(self, climbs: Sequence[Climb]) -> Climb:
+    def improve(self, climbs: Sequence[Climb], *, alone: bool = True) -> Climb:
         """Swap components as long as that leads higher, from several optima in lockstep.
 
         Parameters
         ----------
         climbs : sequence of Climb
+        alone : bool, default True
+            Whether swaps are tried one by one, where components are few; else many at once.
 
         Returns
         -------
         best : Climb
         """
         best = list(climbs)
-        if self._many:
+        if self._many or not alone:
             best = [self._swap_together(best[0])]
-        if not self._alone:
-            return best[0]
+        if not (alone and self._alone):
+            return _highest(best)
         refused = [0] * len(best)
         while active := [i for i in range(len(best)) if refused[i] < self._patience]:
             try:
@@ -282,7 +287,8 @@ class Moves:
         """One round of swaps: what leads higher from every optimum, or None."""
         views = [View.of(self._sample, found.model) for found in climbs]
         trials, groups = [], []
-        for i, (view, insertions) in enumerate(zip(views, self._insertions(views), strict=True)):
+        insertions_of = self._insertions(views, self._n_candidates)
+        for i, (view, insertions) in enumerate(zip(views, insertions_of, strict=True)):
             models = one_at_a_time(
                 self._sample,
                 view,
@@ -309,7 +315,7 @@ class Moves:
             higher.append(found if accepted else None)
         return higher
 
-    def _insertions(self, views: Sequence[View]) -> list[Insertions]:
+    def _insertions(self, views: Sequence[View], n_candidates: int) -> list[Insertions]:
         """Candidates for every mixture, from both parts of all divisions and from random rows."""
         starts = []
         for view in views:
@@ -319,7 +325,7 @@ class Moves:
                 for second in (False, True)
             ]
             n_divided = sum(len(part.owners) for part in parts)
-            n_random = max(_LEAST_CANDIDATES, self._n_candidates - n_divided)
+            n_random = max(_LEAST_CANDIDATES, n_candidates - n_divided)
             parts.append(neighbourhoods(self._sample, view, n_random, self._rng))
             starts.append(
                 Starts(

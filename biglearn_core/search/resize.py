@@ -16,7 +16,7 @@ __all__ = ["with_insertions", "without"]
 _MOST = 0.9
 
 
-def with_insertions(model: GMM, insertions: Insertions, n: int) -> GMM:
+def with_insertions(model: GMM, insertions: Insertions, n: int, n_alternatives: int) -> list[GMM]:
     """Add the most rewarding components, at most one for every component that is there.
 
     Parameters
@@ -25,30 +25,41 @@ def with_insertions(model: GMM, insertions: Insertions, n: int) -> GMM:
     insertions : Insertions
         With gains.
     n : int
-        At most.
+        Components, at most.
+    n_alternatives : int
+        Ways to choose them, at most.
 
     Returns
     -------
-    model : GMM
-        Of at least one component more: where no insertion can be evaluated, the heaviest component
-        is there twice.
+    models : list of GMM
+        The first with the insertions that gain most, others with the second to gain most in the
+        first place and so on. Of at least one component more: where no insertion can be evaluated,
+        the heaviest component is there twice.
     """
-    best = distinct(insertions, len(insertions.gains))
-    chosen: dict[int, int] = {}
-    for position, owner in zip(best.tolist(), insertions.owners[best].tolist(), strict=True):
-        chosen.setdefault(owner, position)
-        if len(chosen) == n:
-            break
+    best = distinct(insertions, len(insertions.gains)).tolist()
+    owners = insertions.owners.tolist()
+    models = []
+    for first in best[:n_alternatives]:
+        chosen = {owners[first]: first}
+        for position in best:
+            if len(chosen) == n:
+                break
+            chosen.setdefault(owners[position], position)
+        models.append(_inserted(model, insertions, list(chosen.values())))
     K = model.n_components
-    if not chosen:
+    if not models:
         heaviest = int(model.weights.argmax())
         index = torch.tensor([*range(K), heaviest], device=model.device)
         weights = model.weights[index]
         weights[[heaviest, K]] /= 2
-        return model.with_parameters(weights, model.means[index], model.covariances[index])
-    positions = list(chosen.values())
+        return [model.with_parameters(weights, model.means[index], model.covariances[index])]
+    return models
+
+
+def _inserted(model: GMM, insertions: Insertions, positions: list[int]) -> GMM:
     left = max(1 - _MOST, 1 - insertions.weights[positions].sum().item())
     kept = model.with_parameters(model.weights * left, model.means, model.covariances)
+    K = model.n_components
     return with_parts(kept, [(K + i, insertions, c) for i, c in enumerate(positions)])
 
 

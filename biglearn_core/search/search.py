@@ -33,8 +33,9 @@ __all__ = ["MOVES", "STOPS", "SearchConfig", "SearchHistory", "SearchResult", "s
 MOVES = ("start", "swap", "joint")
 
 # Why a search ends: other starts have led to the same optimum; its steps are spent; there is
-# nothing to swap; or there are no more rows than coordinates in all components together.
-STOPS = ("returned", "budget", "one component", "few rows")
+# nothing to swap; there are no more rows than coordinates in all components together; or mixtures
+# that were known were to be tried alone.
+STOPS = ("returned", "budget", "one component", "few rows", "known mixtures")
 
 # EM steps of a search in those of its first climb: in general, and where EM has many pairs of point
 # and component to work on, so that a step costs more than its operations.
@@ -77,6 +78,9 @@ class SearchConfig:
     patience : int, optional
         Rounds of swaps without success that end the search in one basin. When not given one, and
         two where there is more to work on.
+    only_beside : bool, default False
+        Whether to begin at mixtures that are known alone (`search_mixture`), where there are any,
+        and to try no swaps but many at once: a first look.
     accepted_loss : float, default 0.1
         Of many swaps at once those are tried that are expected to lose no more than this over K, in
         nats: what a swap gains where components overlap shows in the joint steps after it.
@@ -96,6 +100,7 @@ class SearchConfig:
     coarse_tol: float = 3e-5
     coarse_iter: int = 60
     patience: int | None = None
+    only_beside: bool = False
     accepted_loss: float = 0.1
 
     def __post_init__(self) -> None:
@@ -313,6 +318,12 @@ def _search(
 ) -> tuple[Climb, str]:
     """Search basin after basin, until the best optimum is believed or the steps are spent."""
     N, D = shape
+    if beside and config.only_beside:
+        known = [climb for model in beside for climb in moves.start_beside(model)]
+        best = max(known, key=lambda found: found.score)
+        if best.model.n_components > 2:  # of two the swap of one is the other
+            best = moves.improve([best], alone=False)
+        return best, "known mixtures"
     climbs = moves.starts(first=True) if init is None else moves.start_from(init)
     K = climbs[0].model.n_components
     if K == 1:
