@@ -90,8 +90,10 @@ class _Candidates:
         gained = _LEAST_GAIN
         for covariance_type in sorted(self._types(), key=self._least):
             before = self._least(covariance_type)
-            if before - 2 * gained > self.best().candidate.criterion:
-                continue
+            best = self.best().candidate
+            known = best.n_components == self._best_of(covariance_type).candidate.n_components == 1
+            if before - 2 * gained > best.criterion or (known and self.best().searched):
+                continue  # of a single component most types are one
             self._descend(covariance_type, least, most(covariance_type))
             gained = max(gained, before - self._least(covariance_type))
 
@@ -178,8 +180,8 @@ class MixtureSelection(MixtureEstimator):
     ----------
     min_components : int, default 1
     max_components : int, optional
-        When not given the number of components grows until the criterion is worse several times in
-        a row.
+        At most as many as there are rows. When not given the number of components grows until the
+        criterion is worse several times in a row.
     covariance_type : str or sequence of str, default "all"
         Those to choose from, by the names of `BigLearnEM`; "all" are the fourteen of mclust, four
         of which have names in scikit-learn.
@@ -316,7 +318,7 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     def _most(self, n_rows: int, n_features: int, covariance_type: str) -> int:
         """Components, at most."""
         if self.max_components is not None:
-            return self.max_components
+            return min(self.max_components, n_rows)
         rows_of_one = structure_of(covariance_type).n_coordinates(n_features) + 1
         return max(self.min_components, n_rows // rows_of_one)
 
@@ -328,7 +330,7 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     def _keep_best(self, candidates: _Candidates) -> None:
         best = candidates.best()
         # What is known of the mixture is known of this estimator, and all questions follow from it.
-        own = self.get_params().keys()
+        own = best.estimator.get_params().keys()
         vars(self).update({k: v for k, v in vars(best.estimator).items() if k not in own})
         self.best_estimator_ = best.estimator
         self.n_components_ = best.candidate.n_components

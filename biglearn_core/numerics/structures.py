@@ -211,6 +211,9 @@ class Structure:
         if self.name == "full":
             return True
         given = covariances.double()[None]
+        if self.is_scale_invariant:  # so that features in small units are not rounding
+            size = given.diagonal(dim1=2, dim2=3).mean(dim=1).sqrt()
+            given = given / size[:, None, :, None] / size[:, None, None, :]
         ones = given.new_ones(1, given.shape[1])
         fitted, _ = self.fit(ones, given, 0.0, before=given)
         off = (fitted - given).abs().amax(dim=(0, 2, 3))
