@@ -521,7 +521,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
         model = result.model.to(device="cpu")
-        self._mixture = self._scale.undo_mixture(model)
+        names = getattr(self, "feature_names_in_", None)
+        self._mixture = self._scale.undo_mixture(model).with_feature_names(names)
         self._unit_mixture = model.to(dtype=torch.float64)
         self.covariance_floor_ = covariance_floor
         self.lower_bound_ = log_likelihood
