@@ -497,7 +497,7 @@ def test_frames_are_read_by_name_where_both_have_names():
     X = random_points(0, N=20).numpy()
     more = np.column_stack([X[:, 2], np.arange(20), X[:, 0], X[:, 1]])
     frame = pandas.DataFrame(more, columns=["z", "row", "x", "y"]).assign(name="text")
-    for table in (frame, polars.DataFrame(dict(frame.items()))):
+    for table in (frame, polars.DataFrame(frame.to_dict("list"))):
         np.testing.assert_array_equal(model.log_prob(table), model.log_prob(X))
         np.testing.assert_array_equal(
             model.marginal(["z"]).log_prob(table), model.marginal([2]).log_prob(X[:, [2]])
