@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.rows import validate_rows, validate_weights, weighted_mean
 from biglearn_core.estimators.scaling import UnitData, to_unit_scale, with_largest_near_one
 from biglearn_core.estimators.starts import Start
+from biglearn_core.estimators.summary import summarise
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
@@ -36,6 +37,9 @@ from biglearn_core.search.missing import conditional_mean, conditional_sample, e
 from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.numbers import check_integer, check_real
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["MOST_STEPS", "MixtureEstimator", "warn", "warn_not_converged"]
 
@@ -239,6 +243,34 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
         sure = weighted_mean(certainty, sample_weight)
         return self.bic(X, sample_weight) - 2 * sure.mean * sure.total
+
+    def summary(self, X: ArrayLike | None = None) -> pandas.DataFrame:
+        """Describe the components in a table, one row each, in their order.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D), optional
+            Rows that are counted.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            Columns "weight"; "mean ..." and "sd ..." of every feature, by its name, or by x0, x1,
+            ... where the data of `fit` had none; "volume", ½ log det Σ_k in nats, in the units of
+            the data. With `X` also "rows", how many are predicted to be of the component, and
+            "uncertainty", the mean of 1 − max_k r_nk over these rows, NaN where there is none.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        NotFittedError, ValueError
+            As `predict`.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        shares = None if X is None else self._evaluate(X)[0].responsibilities().numpy()
+        return summarise(self.mixture_, names, shares)
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
