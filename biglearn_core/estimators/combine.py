@@ -114,8 +114,8 @@ def combine_components(
 
     Notes
     -----
-    A row with gaps is uncertain for want of values, not since components overlap, and counts all the
-    same: give it no weight where that misleads.
+    A row with gaps is uncertain for want of values, not since components overlap, and counts all
+    the same: give it no weight where that misleads.
 
     The time is that of about N K² logarithms, some seconds for N = 10⁵ and K = 30, and the memory
     that of four tables of N × K numbers.

@@ -99,12 +99,10 @@ def check_points(X: Tensor, means: Tensor) -> None:
     Raises
     ------
     TypeError
-        When it is no tensor of the dtype and on the device of the means.
+        When it is not of the dtype and on the device of the means.
     ValueError
         When it is of another shape, or not finite.
     """
-    if not isinstance(X, Tensor):
-        raise TypeError(f"X must be a torch.Tensor, got {type(X).__name__}")
     if X.ndim != 2 or X.shape[1] != means.shape[1]:
         raise ValueError(f"X must have shape (N, {means.shape[1]}), got {tuple(X.shape)}")
     if X.dtype != means.dtype or X.device != means.device:

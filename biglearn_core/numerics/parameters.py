@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from biglearn_core.numerics.arguments import check_dtype, check_parameters
@@ -24,7 +25,7 @@ from biglearn_core.system.persistence import load_arrays, save_arrays
 __all__ = ["Parameters"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Parameters:
     """Weights, means and covariances, which never change.
 
@@ -59,9 +60,20 @@ class Parameters:
     low_rank: LowRankCovariances | None = field(default=None, init=False, repr=False)
     feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
-        for name in ("weights", "means", "covariances"):
-            object.__setattr__(self, name, parameter_of(name, getattr(self, name)))
+    def __init__(
+        self,
+        weights: Tensor | ArrayLike,
+        means: Tensor | ArrayLike,
+        covariances: Tensor | ArrayLike,
+        *,
+        covariance_type: str = "full",
+        feature_names: Iterable[str] | None = None,
+    ) -> None:
+        parameters = {"weights": weights, "means": means, "covariances": covariances}
+        for name, value in parameters.items():
+            object.__setattr__(self, name, parameter_of(name, value))
+        object.__setattr__(self, "covariance_type", covariance_type)
+        object.__setattr__(self, "feature_names", feature_names)
         self._check()
 
     def __repr__(self) -> str:

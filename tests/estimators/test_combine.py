@@ -103,7 +103,7 @@ def test_a_cluster_of_several_components_is_made_whole_again():
     rng = np.random.default_rng(0)
     bent = rng.uniform(-np.pi / 2, np.pi / 2, 500)
     moon = 6 * np.stack([np.cos(bent), np.sin(bent)], axis=1)
-    ball = rng.standard_normal((300, 2)) + [30.0, 0.0]
+    ball = rng.normal([30.0, 0.0], 1.0, (300, 2))
     X = np.concatenate([moon, ball, -moon - [25.0, 0.0]])
     X += 0.3 * rng.standard_normal(X.shape)
     truth = np.repeat([0, 1, 2], [500, 300, 500])
