@@ -1,7 +1,13 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
 from biglearn_core.datasets import load_dataset
-from biglearn_core.estimators import BigLearnEM, JointEM, MixtureSelection
+from biglearn_core.estimators import (
+    BigLearnEM,
+    CombinedComponents,
+    JointEM,
+    MixtureSelection,
+    combine_components,
+)
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
@@ -11,9 +17,11 @@ __version__ = "0.2.0"
 __all__ = [
     "GMM",
     "BigLearnEM",
+    "CombinedComponents",
     "FitResult",
     "JointEM",
     "MixtureSelection",
+    "combine_components",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

@@ -101,7 +101,7 @@ def fit_joint_em(
             last = step.log_likelihood
             if (callback is not None and callback(iteration, model)) or converged:
                 break
-    return FitResult.of(model, trace, converged=converged)
+    return FitResult.of(model.with_feature_names(init.feature_names), trace, converged=converged)
 
 
 def fit_biglearn_em(
@@ -227,4 +227,4 @@ def fit_biglearn_em(
             state.save(model, trace, last=bool(stop) or iteration + 1 == n_iter)
             if stop:
                 break
-    return FitResult.of(model, trace)
+    return FitResult.of(model.with_feature_names(init.feature_names), trace)

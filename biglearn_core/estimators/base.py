@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from torch import Tensor
 from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.rows import validate_rows, validate_weights, weighted_mean
 from biglearn_core.estimators.scaling import UnitData, to_unit_scale, with_largest_near_one
+from biglearn_core.estimators.starts import Start
+from biglearn_core.estimators.summary import summarise
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
@@ -36,6 +38,9 @@ from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.numbers import check_integer, check_real
 
+if TYPE_CHECKING:
+    import pandas
+
 __all__ = ["MOST_STEPS", "MixtureEstimator", "warn", "warn_not_converged"]
 
 # A result, and the mean log-likelihood of its model on the data that were fitted.
@@ -50,6 +55,15 @@ _PAPER_FLOOR = 1e-5
 _FOUND_BY_FIT = ("mixture_", "weights_", "means_", "covariances_", "precisions_")
 
 
+class _Prepared(NamedTuple):
+    """What a fit is given, validated: rows, weights, the number of copies, and a start."""
+
+    X: np.ndarray
+    sample_weight: np.ndarray | None
+    n_rows: float
+    start: Start | None
+
+
 class MixtureEstimator(DensityMixin, BaseEstimator):
     """What JointEM and BigLearnEM share, in the vocabulary of GaussianMixture.
 
@@ -61,6 +75,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self,
         n_components: int,
         *,
+        init: str | ArrayLike | GMM | None,
         covariance_type: str,
         preset: Literal["default", "paper"],
         covariance_floor: float | None,
@@ -68,11 +83,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         max_iter: int | None,
         tol: float,
         n_init: int,
+        warm_start: bool,
         random_state: int | np.random.RandomState | None,
         device: Literal["auto", "cpu", "cuda"],
         verbose: int,
     ) -> None:
         self.n_components = n_components
+        self.init = init
         self.covariance_type = covariance_type
         self.preset = preset
         self.covariance_floor = covariance_floor
@@ -80,6 +97,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.n_init = n_init
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -226,6 +244,34 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         sure = weighted_mean(certainty, sample_weight)
         return self.bic(X, sample_weight) - 2 * sure.mean * sure.total
 
+    def summary(self, X: ArrayLike | None = None) -> pandas.DataFrame:
+        """Describe the components in a table, one row each, in their order.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D), optional
+            Rows that are counted.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            Columns "weight"; "mean ..." and "sd ..." of every feature, by its name, or by x0, x1,
+            ... where the data of `fit` had none; "volume", ½ log det Σ_k in nats, in the units of
+            the data. With `X` also "rows", how many are predicted to be of the component, and
+            "uncertainty", the mean of 1 − max_k r_nk over these rows, NaN where there is none.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        NotFittedError, ValueError
+            As `predict`.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        shares = None if X is None else self._evaluate(X)[0].responsibilities().numpy()
+        return summarise(self.mixture_, names, shares)
+
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:
@@ -313,7 +359,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             raise AttributeError(
                 f"{name} is what fit has found, and predictions follow from it: it cannot be set. "
                 "Build GMM(weights, means, covariances) to ask another mixture, or pass that as "
-                "JointEM(init=...) to go on from it"
+                "init=... to go on from it"
             )
         super().__setattr__(name, value)
 
@@ -397,7 +443,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Mixtures in `beside` are known for these data, in their units.
         """
         with self._kept_on_error(), one_thread_an_operation():
-            X, sample_weight, n_rows = self._prepare(X, sample_weight)
+            X, sample_weight, n_rows, given = self._prepare(X, sample_weight)
             device, K = choose_device(self.device), self.n_components
             floor_unit = 1.0  # of the floor, in squared units of the data that are fitted
             if self.preset == "paper":
@@ -418,8 +464,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                     prior = CovariancePrior.of(Z, K, sample_weight=weights, n_rows=n_rows)
                 constraint = Constraint(floor * floor_unit, structure.name, prior)
                 known = [data.scale.apply_mixture(m).to(dtype=Z.dtype) for m in beside]
+                start = None
+                if given is not None:
+                    start = given.at_unit_scale(data.scale, X, sample_weight, K)
+                    start = start.to(device=device, dtype=Z.dtype)
                 result, log_likelihood = self._fit_default(
-                    Z, weights, constraint, known, only_beside
+                    Z, weights, constraint, start, known, only_beside
                 )
             log_likelihood -= data.log_volume()
             self._keep(
@@ -435,6 +485,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Z: Tensor,
         weights: Tensor | None,
         constraint: Constraint,
+        start: GMM | None,
         beside: Sequence[GMM],
         only_beside: bool,
     ) -> Found:
@@ -454,9 +505,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             device=Z.device,
         )
 
-    def _prepare(
-        self, X: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[np.ndarray, np.ndarray | None, float]:
+    def _prepare(self, X: ArrayLike, sample_weight: ArrayLike | None) -> _Prepared:
         """Validate what `fit` is given, leave out rows without weight, and count copies."""
         try:
             self._check_parameters()
@@ -474,12 +523,26 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 f"n_components={self.n_components} exceeds the number of rows, n_samples={len(X)}: "
                 "use fewer components or more data"
             )
+        start = self._given_start(X)
         if sample_weight is None:
-            return X, None, n_rows
+            return _Prepared(X, None, n_rows, start)
         # A row without weight is absent, however far out it lies, and so is one whose weight beside
         # the largest is below the ordinary numbers of the dtype.
         some = sample_weight >= np.finfo(X.dtype).tiny
-        return X[some], sample_weight[some], n_rows
+        start = None if start is None else start.of_rows(some)
+        return _Prepared(X[some], sample_weight[some], n_rows, start)
+
+    def _given_start(self, X: np.ndarray) -> Start | None:
+        """Check the solution to go on from, or the start that was given."""
+        init, name = self.init, "init"
+        if self.warm_start and hasattr(self, "_unit_mixture"):
+            names_before = self._mixture.feature_names
+            init = self._scale.undo_mixture(self._unit_mixture).with_feature_names(names_before)
+            name = "the last fit, from which warm_start goes on,"
+        if init is None or isinstance(init, str):
+            return None
+        names = getattr(self, "feature_names_in_", None)
+        return Start.of(init, X, self.n_components, feature_names=names, name=name)
 
     def _check_parameters(self) -> None:
         """Raise ValueError or TypeError for a parameter that is out of range."""
@@ -499,6 +562,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 'preset="paper" is defined for full covariances without a prior, got '
                 f"covariance_type={self.covariance_type!r} and "
                 f"covariance_prior={self.covariance_prior!r}: use the default preset"
+            )
+        if not isinstance(self.warm_start, bool | np.bool_):
+            raise ValueError(f"warm_start must be True or False, got {self.warm_start!r}")
+        given = self.init is not None and not isinstance(self.init, str)
+        if self.preset == "paper" and (given or self.warm_start):
+            raise ValueError(
+                'preset="paper" has its own start, N(0, I): leave init and warm_start out, or use '
+                "the default preset"
             )
         check_integer("n_components", self.n_components, least=1)
         check_integer("n_init", self.n_init, least=1)
@@ -521,7 +592,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
         model = result.model.to(device="cpu")
-        self._mixture = self._scale.undo_mixture(model)
+        names = getattr(self, "feature_names_in_", None)
+        self._mixture = self._scale.undo_mixture(model).with_feature_names(names)
         self._unit_mixture = model.to(dtype=torch.float64)
         self.covariance_floor_ = covariance_floor
         self.lower_bound_ = log_likelihood

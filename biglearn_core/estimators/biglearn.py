@@ -39,6 +39,13 @@ class BigLearnEM(MixtureEstimator):
     ----------
     n_components : int, default 1
         K.
+    init : GMM or array-like, optional
+        Start of the first basin, in place of those that are drawn: a mixture in the units of the
+        data, labels of the rows (integers in 0..K−1), or means of shape (K, D). Labels become the
+        shares, means and covariances of their rows; means label every row by the nearest of them,
+        at unit scale, and then the same. The search goes on from other starts, so that it ends at
+        least as high. In data with gaps it starts EM on the observed values, and the first search.
+        Refused with preset="paper".
     covariance_type : str, default "full"
         What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
         (all the same), "diag", "spherical"; or another of mclust's families by its letters for
@@ -70,6 +77,9 @@ class BigLearnEM(MixtureEstimator):
         The last joint steps stop when the mean log-likelihood rises by less; in nats.
     n_init : int, default 1
         Multiplies how long the default goes on from other starts. Not used by preset="paper".
+    warm_start : bool, default False
+        Whether a fit starts from what the last one has found, in place of `init`: `n_components`
+        and the features must be the same. Refused with preset="paper".
     plain_likelihood : bool, default False
         Whether models are compared by likelihood alone. The likelihood of a mixture has no maximum:
         a component that shrinks onto a few rows gains without end. Unless this is true, what a
@@ -141,6 +151,7 @@ class BigLearnEM(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
+        init: GMM | ArrayLike | None = None,
         covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
@@ -149,6 +160,7 @@ class BigLearnEM(MixtureEstimator):
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
+        warm_start: bool = False,
         plain_likelihood: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -156,6 +168,7 @@ class BigLearnEM(MixtureEstimator):
     ) -> None:
         super().__init__(
             n_components,
+            init=init,
             covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
@@ -163,6 +176,7 @@ class BigLearnEM(MixtureEstimator):
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
+            warm_start=warm_start,
             random_state=random_state,
             device=device,
             verbose=verbose,
@@ -192,7 +206,8 @@ class BigLearnEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, a feature has no
-            value, there are fewer rows than components, or a parameter is out of range.
+            value, there are fewer rows than components, a parameter is out of range, or a start
+            does not go with the data.
         """
         return self._fit(X, sample_weight)
 
@@ -201,6 +216,7 @@ class BigLearnEM(MixtureEstimator):
         Z: Tensor,
         weights: Tensor | None,
         constraint: Constraint,
+        start: GMM | None,
         beside: Sequence[GMM],
         only_beside: bool,
     ) -> tuple[SearchResult, float]:
@@ -227,6 +243,7 @@ class BigLearnEM(MixtureEstimator):
                 seed=self._seed(),
                 config=config,
                 sample_weight=weights,
+                init=start,
                 beside=[model.to(device=Z.device) for model in beside],
                 progress=progress,
             )
@@ -259,6 +276,8 @@ class BigLearnEM(MixtureEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        if isinstance(self.init, str):
+            raise ValueError(f"init must be None, a GMM, labels or means, got {self.init!r}")
         if self.weight_smoothing is not None:
             check_real("weight_smoothing", self.weight_smoothing, least=0)
         if not isinstance(self.plain_likelihood, bool | np.bool_):

@@ -30,9 +30,12 @@ class JointEM(MixtureEstimator):
     ----------
     n_components : int, default 1
         K.
-    init : {"kmeans", "k-means++", "random"} or GMM, default "kmeans"
+    init : {"kmeans", "k-means++", "random"}, GMM or array-like, default "kmeans"
         Start: clusters of k-means, cells around rows drawn by k-means++, random rows, or a given
-        mixture in the units of the data. Not used by preset="paper".
+        one: a mixture in the units of the data, labels of the rows (integers in 0..K−1), or means
+        of shape (K, D). Labels become the shares, means and covariances of their rows; means label
+        every row by the nearest of them, at unit scale, and then the same. preset="paper" does not
+        use the names, and refuses a given start.
     covariance_type : str, default "full"
         What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
         (all the same), "diag", "spherical"; or another of mclust's families by its letters for
@@ -58,7 +61,10 @@ class JointEM(MixtureEstimator):
     tol : float, default 1e-5
         EM stops when the mean log-likelihood rises by less; in nats. Not used by preset="paper".
     n_init : int, default 1
-        Starts, the best outcome of which is kept. Not used by preset="paper".
+        Starts, the best outcome of which is kept; a given start is one. Not used by preset="paper".
+    warm_start : bool, default False
+        Whether a fit starts from what the last one has found, in place of `init`: `n_components`
+        and the features must be the same. Refused with preset="paper".
     random_state : int, RandomState instance or None, default None
     device : {"auto", "cpu", "cuda"}, default "auto"
         "auto" takes a CUDA device where there is one.
@@ -100,7 +106,7 @@ class JointEM(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
-        init: Literal["kmeans", "k-means++", "random"] | GMM = "kmeans",
+        init: Literal["kmeans", "k-means++", "random"] | GMM | ArrayLike = "kmeans",
         covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
@@ -108,12 +114,14 @@ class JointEM(MixtureEstimator):
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         verbose: int = 0,
     ) -> None:
         super().__init__(
             n_components,
+            init=init,
             covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
@@ -121,11 +129,11 @@ class JointEM(MixtureEstimator):
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
+            warm_start=warm_start,
             random_state=random_state,
             device=device,
             verbose=verbose,
         )
-        self.init = init
 
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> JointEM:
         """Fit the mixture.
@@ -146,7 +154,7 @@ class JointEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, there are fewer
-            rows than components, or a parameter is out of range.
+            rows than components, a parameter is out of range, or a start does not go with the data.
         """
         return self._fit(X, sample_weight)
 
@@ -155,11 +163,16 @@ class JointEM(MixtureEstimator):
         Z: Tensor,
         weights: Tensor | None,
         constraint: Constraint,
+        start: GMM | None,
         beside: Sequence[GMM],
         only_beside: bool,
     ) -> tuple[FitResult, float]:
         seed = self._seed()
-        starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
+        starts: list[Callable[[], GMM]]
+        if start is not None:
+            starts = [lambda: start]
+        else:
+            starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
         best, log_likelihood = self._best(Z, weights, constraint, starts, tol=self.tol)
         if not best.converged:
             warn_not_converged(self.max_iter or MOST_STEPS)
@@ -212,19 +225,14 @@ class JointEM(MixtureEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         starts = ("kmeans", "k-means++", "random")
-        named = isinstance(self.init, str) and self.init in starts
-        if not (named or isinstance(self.init, GMM)):
-            raise ValueError(f"init must be a GMM or one of {', '.join(starts)}, got {self.init!r}")
+        if self.init is None or (isinstance(self.init, str) and self.init not in starts):
+            raise ValueError(
+                f"init must be a GMM, labels, means or one of {', '.join(starts)}, got "
+                f"{self.init!r}"
+            )
 
     def _start(self, Z: Tensor, weights: Tensor | None, seed: int) -> GMM:
         K = self.n_components
-        if isinstance(self.init, GMM):
-            if (self.init.n_components, self.init.n_features) != (K, Z.shape[1]):
-                raise ValueError(
-                    f"init has {self.init.n_components} components over {self.init.n_features} "
-                    f"features, but n_components={K} and X has {Z.shape[1]} features"
-                )
-            return self._scale.apply_mixture(self.init).to(device=Z.device, dtype=Z.dtype)
         if self.init != "random":
             start = kmeans_start if self.init == "kmeans" else kmeans_plusplus_start
             return start(Z, K, seed=seed, sample_weight=weights, positions=drawn_in(Z))

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from biglearn_core.estimators.tables import holds_float32, with_nan
+from biglearn_core.numerics.tables import holds_float32, with_nan
 
 __all__ = ["WeightedMean", "validate_rows", "validate_weights", "weighted_mean"]
 

@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 __all__ = [
@@ -98,12 +99,10 @@ def check_points(X: Tensor, means: Tensor) -> None:
     Raises
     ------
     TypeError
-        When it is no tensor of the dtype and on the device of the means.
+        When it is not of the dtype and on the device of the means.
     ValueError
         When it is of another shape, or not finite.
     """
-    if not isinstance(X, Tensor):
-        raise TypeError(f"X must be a torch.Tensor, got {type(X).__name__}")
     if X.ndim != 2 or X.shape[1] != means.shape[1]:
         raise ValueError(f"X must have shape (N, {means.shape[1]}), got {tuple(X.shape)}")
     if X.dtype != means.dtype or X.device != means.device:
@@ -164,12 +163,12 @@ def check_index(
     return index.long()
 
 
-def check_values(values: Tensor | Sequence[float], n: int, like: Tensor) -> Tensor:
+def check_values(values: Tensor | ArrayLike, n: int, like: Tensor) -> Tensor:
     """Check what some coordinates are known to be.
 
     Parameters
     ----------
-    values : sequence of float
+    values : sequence of float, or a number where n is one
     n : int
         How many there must be.
     like : Tensor
@@ -185,9 +184,13 @@ def check_values(values: Tensor | Sequence[float], n: int, like: Tensor) -> Tens
         When it is no list of as many finite numbers.
     """
     try:
+        if not isinstance(values, Tensor):
+            values = np.array(values)
         values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"values must be a list of numbers, got {values!r}") from error
+    if n == 1 and values.ndim == 0:
+        values = values[None]
     if values.shape != (n,):
         raise ValueError(f"values must have shape ({n},), one per index, got {tuple(values.shape)}")
     if not torch.isfinite(values).all():

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.linalg import has_eigenvalue_below
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb, Scored, climb
+from biglearn_core.search.constraint import Constraint
+from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
 from biglearn_core.search.search import (
     MOVES,
@@ -37,6 +40,7 @@ def search_incomplete(
     sample_weight: Tensor | None = None,
     covariance_type: str = "full",
     prior: CovariancePrior | None = None,
+    init: GMM | None = None,
     beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -61,6 +65,9 @@ def search_incomplete(
     covariance_type : str, default "full"
     prior : CovariancePrior, optional
         Of the covariances.
+    init : GMM, optional
+        EM on the observed marginals climbs from it, in place of one Gaussian; gaps are first filled
+        under its outcome, where the first search starts.
     beside : sequence of GMM
         As in `search_mixture`.
     progress : callable, optional
@@ -69,8 +76,9 @@ def search_incomplete(
     Returns
     -------
     result : SearchResult
-        The model with the largest observed log-likelihood, the weighted mean of log p(x_O). Its
-        history has the climbs on incomplete data alone, and the steps of the searches between them.
+        The model with the largest observed log-likelihood, the weighted mean of log p(x_O), that to
+        which `init` led among them. Its history has the climbs on incomplete data alone, and the
+        steps of the searches between them.
     """
     config = config or SearchConfig()
     generator = torch.Generator().manual_seed(seed)
@@ -94,11 +102,15 @@ def search_incomplete(
     tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
-    gain_of_thinness = 0.0
+    constraint = Constraint(covariance_floor, covariance_type, prior)
     with torch.no_grad(), one_thread_an_operation():
-        model = climb(
-            step, _standard_normal(X, covariance_type), n_iter=config.max_iter, tol=coarse_tol
-        ).model
+        if init is None:
+            first = _standard_normal(X, covariance_type)
+            model = climb(step, first, n_iter=config.max_iter, tol=coarse_tol).model
+        else:
+            best = climb(step, constraint.of_type(init), n_iter=config.max_iter, tol=tol)
+            model = best.model
+            rows.append(_row(0, "start", best, accepted=True, n_steps=best.n_steps))
         for turn in range(_ROUNDS):
             found = search_mixture(
                 conditional_sample(X, model, generator=generator),
@@ -109,20 +121,21 @@ def search_incomplete(
                 sample_weight=sample_weight,
                 covariance_type=covariance_type,
                 prior=prior,
+                init=None if init is None or turn > 0 else model,
                 beside=beside,
                 progress=progress,
             )
             last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
             accepted = best is None or last.score > best.score
-            if accepted:
-                best, gain_of_thinness = last, found.gain_of_thinness
+            best = last if accepted else best
             model = best.model
-            rows.append(
-                (turn, MOVES.index("joint"), last.log_likelihood, accepted,
-                 found.n_iter + last.n_steps, last.n_floored, last.n_empty)
-            )  # fmt: skip
+            n_steps = found.n_iter + last.n_steps
+            rows.append(_row(turn, "joint", last, accepted=accepted, n_steps=n_steps))
             if progress is not None:
                 progress("joint", best.log_likelihood, sum(row[4] for row in rows))
+        floored = has_eigenvalue_below(best.model.covariances, TOUCHING * covariance_floor)
+        credit = Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type)
+        gain_of_thinness = credit.gain_of_thinness(best.model, 1, floored[None]).item()
     history = SearchHistory.of(rows, found.history.stopped)
     return SearchResult(
         best.model,
@@ -133,6 +146,18 @@ def search_incomplete(
         best.n_empty,
         gain_of_thinness,
         history,
+    )
+
+
+def _row(turn: int, move: str, climbed: Climb, *, accepted: bool, n_steps: int) -> tuple:
+    return (
+        turn,
+        MOVES.index(move),
+        climbed.log_likelihood,
+        accepted,
+        n_steps,
+        climbed.n_floored,
+        climbed.n_empty,
     )
 
 
