@@ -1,7 +1,14 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
 from biglearn_core.datasets import load_dataset
-from biglearn_core.estimators import BigLearnEM, JointEM
+from biglearn_core.estimators import (
+    BigLearnEM,
+    ConditionalLaw,
+    JointEM,
+    MixtureClassifier,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+)
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
@@ -11,8 +18,12 @@ __version__ = "0.2.0"
 __all__ = [
     "GMM",
     "BigLearnEM",
+    "ConditionalLaw",
     "FitResult",
     "JointEM",
+    "MixtureClassifier",
+    "MixtureOutlierDetector",
+    "MixtureRegressor",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

@@ -1,6 +1,17 @@
 """Estimators with scikit-learn's interface."""
 
 from biglearn_core.estimators.biglearn import BigLearnEM
+from biglearn_core.estimators.classifier import MixtureClassifier
+from biglearn_core.estimators.conditional import ConditionalLaw
 from biglearn_core.estimators.joint import JointEM
+from biglearn_core.estimators.outliers import MixtureOutlierDetector
+from biglearn_core.estimators.regressor import MixtureRegressor
 
-__all__ = ["BigLearnEM", "JointEM"]
+__all__ = [
+    "BigLearnEM",
+    "ConditionalLaw",
+    "JointEM",
+    "MixtureClassifier",
+    "MixtureOutlierDetector",
+    "MixtureRegressor",
+]

@@ -122,7 +122,7 @@ def validate_columns(
     """
     names = getattr(estimator, "feature_names_in_", None)
     chosen = columns if names is None else names[columns]
-    shape = getattr(X, "shape", ())
+    shape: tuple = getattr(X, "shape", ())
     if len(shape) == 2 and shape[1] != len(columns):
         raise ValueError(
             f"X has {shape[1]} columns, but {len(columns)} are named, {chosen.tolist()}: pass "
