@@ -52,8 +52,8 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    A feature that does not vary within a class has a density there that is set by the covariance
-    floor: the mixture warns of it. Drop such features, or tell the classes apart by them first.
+    A feature that does not vary within a class has a density there that the covariance floor sets,
+    in units of what the class itself tells: the mixture warns of it. Drop such features.
 
     References
     ----------

@@ -24,6 +24,9 @@ _ALPHA = 0.025
 # Rows drawn from the mixture, of which that share sets the level: its error is 4 % of it.
 _N_DRAWS = 20_000
 
+# Of them, those that set the level for rows with the same gaps: each pattern costs an evaluation.
+_N_DRAWS_WITH_GAPS = 5_000
+
 # Rounding of log densities and of sums of weights.
 _ROUNDING = 1e-9
 
@@ -176,17 +179,18 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     def _margins(self, X: np.ndarray) -> np.ndarray:
         """Log density beyond the 0.025-quantile of rows of the mixture with the same gaps."""
         known, pattern = np.unique(~np.isnan(X), axis=0, return_inverse=True)
-        levels = np.array([self._level_of(features) for features in known])
+        levels = np.array([self._level if f.all() else self._level_of(f) for f in known])
         log_density = self.mixture_estimator_.score_samples(X).astype(np.float64)
         return log_density - levels[pattern.ravel()]
 
     def _level_of(self, known: np.ndarray) -> float:
-        if hasattr(self, "_level") and known.all():
-            return self._level
         if not known.any():
             return 0.0
-        draws = self._draws if known.all() else np.where(known, self._draws, np.nan)
-        log_density = self.mixture_estimator_.score_samples(draws.astype(self._draws.dtype))
+        draws = self._draws
+        if not known.all():
+            draws = draws[:_N_DRAWS_WITH_GAPS].copy()
+            draws[:, ~known] = np.nan
+        log_density = self.mixture_estimator_.score_samples(draws)
         return float(np.quantile(log_density.astype(np.float64), _ALPHA))
 
     def __sklearn_tags__(self) -> Tags:

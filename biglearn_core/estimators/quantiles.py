@@ -36,13 +36,13 @@ def mixture_quantile(
     -----
     F rises, and its quantile lies between the least and the largest of those of the components.
     Newton's steps are taken as long as they stay in that bracket and halve at least every second
-    time; where they do not, the bracket is halved. Above the median, 1 − F is solved for 1 − q, so
-    that both tails keep their digits. Every mixture stops by itself: no answer depends on what else
-    is asked.
+    time; where they do not, the bracket is halved. Above the median, 1 − F is solved for 1 − q, and
+    F is computed by erfc (torch's ndtr loses the lower tail), so that both tails keep their digits.
+    Every mixture stops by itself: no answer depends on what else is asked.
     """
     if q > 0.5:
         return -mixture_quantile(1 - q, weights, -means, standard_deviations)
-    of_components = means + standard_deviations * torch.special.ndtri(torch.tensor(q).double())
+    of_components = means + standard_deviations * torch.special.ndtri(means.new_tensor(q))
     possible = weights > 0
     low = torch.where(possible, of_components, math.inf).amin(dim=0)
     high = torch.where(possible, of_components, -math.inf).amax(dim=0)
@@ -55,7 +55,7 @@ def mixture_quantile(
         if not open_.any():
             break
         z = (y - means) / standard_deviations
-        excess = (weights * torch.special.ndtr(z)).sum(dim=0) - q
+        excess = (weights * torch.special.erfc(-z / math.sqrt(2))).sum(dim=0) / 2 - q
         density = weights * torch.exp(-0.5 * z.square()) / standard_deviations
         slope = density.sum(dim=0) / math.sqrt(2 * math.pi)
         low, high = torch.where(excess < 0, y, low), torch.where(excess > 0, y, high)
