@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Tags, check_consistent_length, column_or_1d
+from sklearn.utils import Tags, assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -233,6 +233,7 @@ def _validate_labels(estimator: MixtureClassifier, y: ArrayLike, X: np.ndarray) 
         )
     labels: np.ndarray = column_or_1d(y, warn=True)
     check_consistent_length(X, labels)
+    assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
     return labels
 

@@ -138,7 +138,8 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
         log_density : ndarray of shape (N,)
             In nats; the lower, the more abnormal.
         """
-        return self.mixture_estimator_.score_samples(self._validated(X))
+        X = self._validated(X)
+        return self.mixture_estimator_.score_samples(X)
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Log density beyond the level below which a row is an outlier.
