@@ -364,7 +364,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Z = self._at_unit_scale(X)
         with np.errstate(over="ignore", invalid="ignore"):
             filled = self._scale.undo(rule(Z, self._unit_mixture).numpy())
-            filled = np.where(np.isnan(X), filled.astype(X.dtype), X)
+            filled = filled.astype(X.dtype, copy=False)
+        np.copyto(filled, X, where=~np.isnan(X))
         bad = ~np.isfinite(filled).all(axis=-1).reshape(-1, len(X)).all(axis=0)
         if bad.any():
             raise ValueError(
