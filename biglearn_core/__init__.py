@@ -8,6 +8,7 @@ from biglearn_core.estimators import (
     MixtureClassifier,
     MixtureOutlierDetector,
     MixtureRegressor,
+    MixtureSelection,
 )
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
@@ -24,6 +25,7 @@ __all__ = [
     "MixtureClassifier",
     "MixtureOutlierDetector",
     "MixtureRegressor",
+    "MixtureSelection",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

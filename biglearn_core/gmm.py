@@ -20,6 +20,7 @@ from biglearn_core.numerics.forms import choose_density
 from biglearn_core.numerics.linalg import symmetrize
 from biglearn_core.numerics.parameters import Parameters
 from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.structures import structure_of
 
 __all__ = ["GMM"]
 
@@ -27,7 +28,7 @@ Index = Tensor | Sequence[int] | Sequence[bool]
 
 
 class GMM(Parameters):
-    """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k) with full covariances.
+    """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k).
 
     Parameters
     ----------
@@ -36,14 +37,18 @@ class GMM(Parameters):
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
         Symmetric positive definite.
+    covariance_type : str, default "full"
+        What they have in common: "tied" (all are the same), "diag", "spherical", or another type of
+        mclust by its letters (`numerics.structures`). Parameters are counted by it, EM steps keep
+        it, and so do marginals, conditionals and images of a type that these cannot break.
 
     Raises
     ------
     TypeError
         When an argument is no float32 or float64 tensor, or dtypes or devices differ.
     ValueError
-        When shapes disagree, a value is not finite, the weights are no distribution, or a
-        covariance is not symmetric positive definite.
+        When shapes disagree, a value is not finite, the weights are no distribution, a covariance
+        is not symmetric positive definite, or the covariances are not of the type.
 
     Notes
     -----
@@ -240,7 +245,8 @@ class GMM(Parameters):
         """
         index = check_index(index, self.n_features, self.device)
         covariances = self.covariances[:, index[:, None], index]
-        return GMM.unchecked(self.weights, self.means[:, index], covariances)
+        kept = structure_of(self.covariance_type).of_marginals
+        return GMM.unchecked(self.weights, self.means[:, index], covariances, covariance_type=kept)
 
     def condition(self, index: Index, values: Tensor | Sequence[float]) -> GMM:
         """Law of the other coordinates, given some.
@@ -281,6 +287,7 @@ class GMM(Parameters):
             evidence.responsibilities(values[None])[0],
             (self.means[:, rest].double() + shift).to(self.dtype),
             symmetrize(covariances).to(self.dtype),
+            covariance_type=evidence.covariance_type,
         ).checked("the conditional law")
 
     def transform(self, A: Tensor) -> GMM:
@@ -323,4 +330,5 @@ class GMM(Parameters):
 
     def _image(self, A: Tensor) -> GMM:
         covariances = symmetrize(A @ self.covariances @ A.mT)
-        return GMM.unchecked(self.weights, self.means @ A.mT, covariances)
+        kept = structure_of(self.covariance_type).of_images
+        return GMM.unchecked(self.weights, self.means @ A.mT, covariances, covariance_type=kept)

@@ -6,6 +6,7 @@ from biglearn_core.estimators.conditional import ConditionalLaw
 from biglearn_core.estimators.joint import JointEM
 from biglearn_core.estimators.outliers import MixtureOutlierDetector
 from biglearn_core.estimators.regressor import MixtureRegressor
+from biglearn_core.estimators.selection import MixtureSelection
 
 __all__ = [
     "BigLearnEM",
@@ -14,4 +15,5 @@ __all__ = [
     "MixtureClassifier",
     "MixtureOutlierDetector",
     "MixtureRegressor",
+    "MixtureSelection",
 ]

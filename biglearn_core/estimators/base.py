@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Literal, Self
 
@@ -30,7 +30,10 @@ from biglearn_core.init import paper_start
 from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.linalg import cholesky
+from biglearn_core.numerics.prior import CovariancePrior
+from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import one_thread_an_operation
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.missing import (
     IncompletePoints,
     conditional_draws,
@@ -41,7 +44,7 @@ from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.numbers import check_integer, check_real
 
-__all__ = ["MOST_STEPS", "MixtureEstimator", "warn_not_converged"]
+__all__ = ["MOST_STEPS", "MixtureEstimator", "warn", "warn_not_converged"]
 
 # A result, and the mean log-likelihood of its model on the data that were fitted.
 Found = tuple[FitResult | SearchResult, float]
@@ -66,8 +69,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self,
         n_components: int,
         *,
+        covariance_type: str,
         preset: Literal["default", "paper"],
         covariance_floor: float | None,
+        covariance_prior: Literal["conjugate"] | None,
         max_iter: int | None,
         tol: float,
         n_init: int,
@@ -76,8 +81,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         verbose: int,
     ) -> None:
         self.n_components = n_components
+        self.covariance_type = covariance_type
         self.preset = preset
         self.covariance_floor = covariance_floor
+        self.covariance_prior = covariance_prior
         self.max_iter = max_iter
         self.tol = tol
         self.n_init = n_init
@@ -206,6 +213,26 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """
         fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
         return float(-2 * fit.mean * fit.total + self.mixture_.n_parameters * np.log(fit.total))
+
+    def icl(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Integrated completed likelihood criterion; smaller is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+        sample_weight : array-like of shape (N,), optional
+            Copies of every row.
+
+        Returns
+        -------
+        icl : float
+            In nats: BIC − 2 Σ_n w_n log max_k r_nk (C. Biernacki, G. Celeux and G. Govaert, IEEE
+            PAMI 22(7), 2000).
+        """
+        evaluation, X = self._evaluate(X)
+        certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
+        sure = weighted_mean(certainty, sample_weight)
+        return self.bic(X, sample_weight) - 2 * sure.mean * sure.total
 
     def fit_predict(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -340,14 +367,21 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     @property
     def covariances_(self) -> np.ndarray:
-        """Covariances, shape (K, D, D); read-only."""
-        return _read_only(self.mixture_.covariances)
+        """Covariances, read-only.
+
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
+        """
+        return self._in_the_shape_of_the_type(self.mixture_.covariances)
 
     @property
     def precisions_(self) -> np.ndarray:
-        """Inverses of the covariances, shape (K, D, D); read-only."""
+        """Inverses of the covariances, in the same shape; read-only."""
         covariances = self.mixture_.covariances
-        return _read_only(torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype))
+        inverses = torch.cholesky_inverse(cholesky(covariances)).to(covariances.dtype)
+        return self._in_the_shape_of_the_type(inverses)
+
+    def _in_the_shape_of_the_type(self, matrices: Tensor) -> np.ndarray:
+        return _read_only(structure_of(self.mixture_.covariance_type).compact(matrices))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FOUND_BY_FIT:
@@ -414,26 +448,57 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _seed(self) -> int:
         return drawn_seed(self.random_state)
 
-    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Self:
-        """Bring the data to the preset's scale, fit them, and keep what was found."""
+    def _fit(
+        self,
+        X: ArrayLike,
+        sample_weight: ArrayLike | None,
+        beside: Sequence[GMM] = (),
+        max_steps: int | None = None,
+    ) -> Self:
+        """Bring the data to the preset's scale, fit them, and keep what was found.
+
+        Mixtures in `beside` are known for these data, in their units; a search takes `max_steps`.
+        """
         with kept_on_error(self), one_thread_an_operation():
-            X, sample_weight = self._prepare(X, sample_weight)
+            X, sample_weight, n_rows = self._prepare(X, sample_weight)
             device, K = choose_device(self.device), self.n_components
+            floor_unit = 1.0  # of the floor, in squared units of the data that are fitted
             if self.preset == "paper":
-                fit = self._fit_paper
                 data = UnitData.as_it_is(X, sample_weight)
+                self._scale = data.scale
                 floor = self.covariance_floor or _PAPER_FLOOR
+                result, log_likelihood = self._fit_paper(*data.to_torch(device), floor)
             else:
-                fit = self._fit_default
+                structure = structure_of(self.covariance_type)
                 data = to_unit_scale(X, sample_weight=sample_weight, least_rows=K)
                 floor = self.covariance_floor or default_floor(data.Z, K)
-            self._scale = data.scale
-            result, log_likelihood = fit(*data.to_torch(device), floor)
+                if not structure.is_scale_invariant:
+                    data, floor_unit = data.in_one_unit()
+                self._scale = data.scale
+                Z, weights = data.to_torch(device)
+                prior = None
+                if self.covariance_prior is not None:
+                    prior = CovariancePrior.of(Z, K, sample_weight=weights, n_rows=n_rows)
+                constraint = Constraint(floor * floor_unit, structure.name, prior)
+                known = [data.scale.apply_mixture(m).to(dtype=Z.dtype) for m in beside]
+                result, log_likelihood = self._fit_default(Z, weights, constraint, known, max_steps)
             log_likelihood -= data.log_volume()
-            self._keep(result, log_likelihood=log_likelihood, covariance_floor=floor)
+            self._keep(
+                result,
+                log_likelihood=log_likelihood,
+                covariance_floor=floor,
+                floor_unit=floor_unit,
+            )
         return self
 
-    def _fit_default(self, Z: Tensor, weights: Tensor | None, floor: float) -> Found:
+    def _fit_default(
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
+    ) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError
 
@@ -452,33 +517,50 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     def _prepare(
         self, X: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Validate what `fit` is given, and leave out rows without weight."""
+    ) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """Validate what `fit` is given, leave out rows without weight, and count copies."""
         try:
             self._check_parameters()
         except TypeError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from error
         X = validate_rows(self, X, allow_nan=self._allow_nan(), reset=True)
+        n_rows = float(len(X))
         if sample_weight is not None:
-            sample_weight = with_largest_near_one(validate_weights(sample_weight, X))
+            sample_weight = validate_weights(sample_weight, X)
+            with np.errstate(over="ignore"):
+                n_rows = float(sample_weight.sum())
+            sample_weight = with_largest_near_one(sample_weight)
         if self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} exceeds the number of rows, n_samples={len(X)}: "
                 "use fewer components or more data"
             )
         if sample_weight is None:
-            return X, None
+            return X, None, n_rows
         # A row without weight is absent, however far out it lies, and so is one whose weight beside
         # the largest is below the ordinary numbers of the dtype.
         some = sample_weight >= np.finfo(X.dtype).tiny
-        return X[some], sample_weight[some]
+        return X[some], sample_weight[some], n_rows
 
     def _check_parameters(self) -> None:
         """Raise ValueError or TypeError for a parameter that is out of range."""
-        choices = {"preset": ("default", "paper"), "device": ("auto", "cpu", "cuda")}
+        choices = {
+            "preset": ("default", "paper"),
+            "device": ("auto", "cpu", "cuda"),
+            "covariance_prior": (None, "conjugate"),
+        }
         for name, allowed in choices.items():
             if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}"
+                )
+        covariance_type = structure_of(self.covariance_type).name
+        if self.preset == "paper" and (covariance_type != "full" or self.covariance_prior):
+            raise ValueError(
+                'preset="paper" is defined for full covariances without a prior, got '
+                f"covariance_type={self.covariance_type!r} and "
+                f"covariance_prior={self.covariance_prior!r}: use the default preset"
+            )
         check_integer("n_components", self.n_components, least=1)
         check_integer("n_init", self.n_init, least=1)
         if not isinstance(self.verbose, bool):
@@ -491,7 +573,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         check_random_state(self.random_state)
 
     def _keep(
-        self, result: FitResult | SearchResult, *, log_likelihood: float, covariance_floor: float
+        self,
+        result: FitResult | SearchResult,
+        *,
+        log_likelihood: float,
+        covariance_floor: float,
+        floor_unit: float,
     ) -> None:
         """Set the fitted attributes, and warn about components that describe nothing."""
         model = result.model.to(device="cpu")
@@ -503,10 +590,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.converged_ = result.converged
         self.history_ = result.history
         least = torch.linalg.eigvalsh(self._unit_mixture.covariances.double()).amin(dim=1)
-        floored = (least <= 1.001 * covariance_floor).nonzero().squeeze(1).tolist()
+        floored = (least <= 1.001 * covariance_floor * floor_unit).nonzero().squeeze(1).tolist()
         if floored:
             shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
-            _warn(
+            warn(
                 f"components {floored} (shares of the data: {shares}) sit on the covariance floor "
                 f"({covariance_floor:g}): their likelihood says more about the floor than about "
                 "the data. For small ones drop rows far out and equal rows, or use fewer "
@@ -515,7 +602,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             )
         empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
-            _warn(f"components {empty} are empty; use fewer components")
+            warn(f"components {empty} are empty; use fewer components")
 
 
 def warn_not_converged(n_iter: int) -> None:
@@ -526,11 +613,16 @@ def warn_not_converged(n_iter: int) -> None:
     n_iter : int
         Steps that it was given.
     """
-    _warn(f"EM has not converged in {n_iter} steps: raise max_iter or tol")
+    warn(f"EM has not converged in {n_iter} steps: raise max_iter or tol")
 
 
-def _warn(message: str) -> None:
-    """Warn whoever has called, through whatever of this library and scikit-learn lies between."""
+def warn(message: str) -> None:
+    """Warn whoever has called, through whatever of this library and scikit-learn lies between.
+
+    Parameters
+    ----------
+    message : str
+    """
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _is_library(frame):
         frame, level = frame.f_back, level + 1

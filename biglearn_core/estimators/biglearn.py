@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from biglearn_core.fit import fit_biglearn_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.numerics.points import Points
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.incomplete import search_incomplete
 from biglearn_core.search.search import SearchConfig, SearchResult, search_mixture
 from biglearn_core.system.numbers import check_real
@@ -37,6 +39,14 @@ class BigLearnEM(MixtureEstimator):
     ----------
     n_components : int, default 1
         K.
+    covariance_type : str, default "full"
+        What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
+        (all the same), "diag", "spherical"; or another of mclust's families by its letters for
+        volume, shape and orientation, equal or varying: EII, EEI, VEI, EVI, VEE, EVE, VVE, EEV,
+        VEV, EVV. "spherical" and EII, EVE, VVE, EEV and VEV are no such law any more in other units
+        of single features: they are fitted in the units of the data, so that features measured in
+        small units count for more, and only a common factor leaves them alone. All others do not
+        depend on units. Not used by preset="paper", which is "full".
     preset : {"default", "paper"}, default "default"
         "paper" takes the data as they are, starts at N(0, I), and runs 2000 iterations of 5 local
         steps with 40 % joint, 10 % marginal and 50 % transformed marginal tasks, floor 1e-5 and
@@ -45,6 +55,10 @@ class BigLearnEM(MixtureEstimator):
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
         and far apart that this would blur them; the paper's are in units of the data.
+    covariance_prior : {None, "conjugate"}, default None
+        "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
+        has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
+        few rows to a feature. The likelihood is then raised together with it.
     weight_smoothing : float, optional
         α of the paper's weight update, 1/√K when not given; preset="paper" alone, since it draws
         unequal weights to uniform.
@@ -75,7 +89,8 @@ class BigLearnEM(MixtureEstimator):
     ----------
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, D)
-    covariances_, precisions_ : ndarray of shape (K, D, D)
+    covariances_, precisions_ : ndarray
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
     covariance_floor_ : float
@@ -125,8 +140,10 @@ class BigLearnEM(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
+        covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
+        covariance_prior: Literal["conjugate"] | None = None,
         weight_smoothing: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-5,
@@ -138,8 +155,10 @@ class BigLearnEM(MixtureEstimator):
     ) -> None:
         super().__init__(
             n_components,
+            covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
+            covariance_prior=covariance_prior,
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
@@ -177,12 +196,18 @@ class BigLearnEM(MixtureEstimator):
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,
             tol=self.tol,
             max_iter=self.max_iter or MOST_STEPS,
+            max_steps=max_steps,
             plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture
@@ -195,12 +220,16 @@ class BigLearnEM(MixtureEstimator):
             result = search(
                 Z,
                 self.n_components,
-                covariance_floor=floor,
+                covariance_floor=constraint.floor,
+                covariance_type=constraint.covariance_type,
+                prior=constraint.prior,
                 seed=self._seed(),
                 config=config,
                 sample_weight=weights,
+                beside=[model.to(device=Z.device) for model in beside],
                 progress=progress,
             )
+        self._gain_of_thinness = result.gain_of_thinness
         if not result.converged:
             warn_not_converged(config.max_iter)
         return result, result.log_likelihood

@@ -17,13 +17,14 @@ from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import drawn_in, kmeans_plusplus_start, kmeans_start, random_points_start
 from biglearn_core.numerics.points import Points
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.system.progress import progress_bar
 
 __all__ = ["JointEM"]
 
 
 class JointEM(MixtureEstimator):
-    """Gaussian mixture with full covariances, fitted by ordinary EM.
+    """Gaussian mixture fitted by ordinary EM.
 
     Parameters
     ----------
@@ -32,6 +33,14 @@ class JointEM(MixtureEstimator):
     init : {"kmeans", "k-means++", "random"} or GMM, default "kmeans"
         Start: clusters of k-means, cells around rows drawn by k-means++, random rows, or a given
         mixture in the units of the data. Not used by preset="paper".
+    covariance_type : str, default "full"
+        What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
+        (all the same), "diag", "spherical"; or another of mclust's families by its letters for
+        volume, shape and orientation, equal or varying: EII, EEI, VEI, EVI, VEE, EVE, VVE, EEV,
+        VEV, EVV. "spherical" and EII, EVE, VVE, EEV and VEV are no such law any more in other units
+        of single features: they are fitted in the units of the data, so that features measured in
+        small units count for more, and only a common factor leaves them alone. All others do not
+        depend on units. Not used by preset="paper", which is "full".
     preset : {"default", "paper"}, default "default"
         "paper" is the published baseline: data as they are, start N(0, I), 500 iterations, floor
         1e-5 (Cong and Li, AAAI 2024, simulation).
@@ -39,6 +48,10 @@ class JointEM(MixtureEstimator):
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
         and far apart that this would blur them; the paper's 1e-5 is in units of the data.
+    covariance_prior : {None, "conjugate"}, default None
+        "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
+        has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
+        few rows to a feature. The likelihood is then raised together with it.
     max_iter : int, optional
         EM steps at most; 500 when not given.
     tol : float, default 1e-5
@@ -56,7 +69,8 @@ class JointEM(MixtureEstimator):
     ----------
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, D)
-    covariances_, precisions_ : ndarray of shape (K, D, D)
+    covariances_, precisions_ : ndarray
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
     covariance_floor_ : float
@@ -86,8 +100,10 @@ class JointEM(MixtureEstimator):
         n_components: int = 1,
         *,
         init: Literal["kmeans", "k-means++", "random"] | GMM = "kmeans",
+        covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
+        covariance_prior: Literal["conjugate"] | None = None,
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
@@ -97,8 +113,10 @@ class JointEM(MixtureEstimator):
     ) -> None:
         super().__init__(
             n_components,
+            covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
+            covariance_prior=covariance_prior,
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
@@ -132,11 +150,16 @@ class JointEM(MixtureEstimator):
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        beside: Sequence[GMM],
+        max_steps: int | None,
     ) -> tuple[FitResult, float]:
         seed = self._seed()
         starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
-        best, log_likelihood = self._best(Z, weights, floor, starts, tol=self.tol)
+        best, log_likelihood = self._best(Z, weights, constraint, starts, tol=self.tol)
         if not best.converged:
             warn_not_converged(self.max_iter or MOST_STEPS)
         return best, log_likelihood
@@ -144,13 +167,14 @@ class JointEM(MixtureEstimator):
     def _fit_paper(
         self, Z: Tensor, weights: Tensor | None, floor: float
     ) -> tuple[FitResult, float]:
-        return self._best(Z, weights, floor, [partial(self._paper_start, Z, self._seed())], tol=0.0)
+        starts = [partial(self._paper_start, Z, self._seed())]
+        return self._best(Z, weights, Constraint(floor), starts, tol=0.0)
 
     def _best(
         self,
         Z: Tensor,
         weights: Tensor | None,
-        floor: float,
+        constraint: Constraint,
         starts: Sequence[Callable[[], GMM]],
         *,
         tol: float,
@@ -163,13 +187,21 @@ class JointEM(MixtureEstimator):
                 bar.update()
 
             def fit(start: Callable[[], GMM]) -> tuple[FitResult, float]:
+                model = start()
                 result = fit_joint_em(
                     Z,
-                    start(),
+                    GMM.unchecked(
+                        model.weights,
+                        model.means,
+                        model.covariances,
+                        model.low_rank,
+                        constraint.covariance_type,
+                    ),
                     n_iter=n_iter,
-                    covariance_floor=floor,
+                    covariance_floor=constraint.floor,
                     tol=tol,
                     sample_weight=weights,
+                    prior=constraint.prior,
                     callback=count,
                 )
                 return result, result.model.mean_log_prob(Points.of(Z, sample_weight=weights))

@@ -18,28 +18,12 @@ __all__ = [
     "check_parameters",
     "check_points",
     "check_values",
-    "n_mixture_parameters",
 ]
 
 # How far weights may be from summing to one and covariances from symmetry, in units of eps.
 ROUNDING = 1e3
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def n_mixture_parameters(n_components: int, n_features: int) -> int:
-    """Count the free numbers of a mixture with full covariances.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-
-    Returns
-    -------
-    n_parameters : int
-    """
-    K, D = n_components, n_features
-    return K - 1 + K * D + K * D * (D + 1) // 2
 
 
 def check_parameters(weights: Tensor, means: Tensor, covariances: Tensor) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.arguments import check_dtype, check_parameters, n_mixture_parameters
+from biglearn_core.numerics.arguments import check_dtype, check_parameters
 from biglearn_core.numerics.linalg import cholesky, symmetrize
 from biglearn_core.numerics.lowrank import LowRankCovariances
+from biglearn_core.numerics.structures import n_mixture_parameters, structure_of
 from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["Parameters"]
@@ -29,6 +30,8 @@ class Parameters:
     weights : float32 or float64 Tensor of shape (K,)
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
+    covariance_type : str, default "full"
+        What they have in common (`numerics.structures`).
 
     Attributes
     ----------
@@ -40,13 +43,14 @@ class Parameters:
     TypeError
         When an argument is no float32 or float64 tensor, or dtypes or devices differ.
     ValueError
-        When shapes disagree, a value is not finite, the weights are no distribution, or a
-        covariance is not symmetric positive definite.
+        When shapes disagree, a value is not finite, the weights are no distribution, a covariance
+        is not symmetric positive definite, or the covariances are not of their type.
     """
 
     weights: Tensor
     means: Tensor
     covariances: Tensor
+    covariance_type: str = field(default="full", kw_only=True)
     low_rank: LowRankCovariances | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +63,7 @@ class Parameters:
         means: Tensor,
         covariances: Tensor,
         low_rank: LowRankCovariances | None = None,
+        covariance_type: str = "full",
     ) -> Self:
         """Wrap parameters that are valid by construction, skipping the checks.
 
@@ -68,6 +73,7 @@ class Parameters:
             As in the class; the training loops make thousands of mixtures a second.
         low_rank : LowRankCovariances, optional
             The covariances once more, where they are a multiple of I plus few directions.
+        covariance_type : str, default "full"
 
         Returns
         -------
@@ -78,7 +84,21 @@ class Parameters:
         object.__setattr__(model, "means", means)
         object.__setattr__(model, "covariances", covariances)
         object.__setattr__(model, "low_rank", low_rank)
+        object.__setattr__(model, "covariance_type", covariance_type)
         return model
+
+    def with_parameters(self, weights: Tensor, means: Tensor, covariances: Tensor) -> Self:
+        """Give another law of the same type, skipping the checks.
+
+        Parameters
+        ----------
+        weights, means, covariances : Tensor
+
+        Returns
+        -------
+        model
+        """
+        return self.unchecked(weights, means, covariances, covariance_type=self.covariance_type)
 
     def checked(self, what: str = "the mixture") -> Self:
         """Validate parameters that `unchecked` has taken as they are.
@@ -107,6 +127,13 @@ class Parameters:
     def _check(self) -> None:
         check_parameters(self.weights, self.means, self.covariances)
         self._cholesky  # noqa: B018 (refuses a covariance that is not positive definite)
+        structure = structure_of(self.covariance_type)
+        object.__setattr__(self, "covariance_type", structure.name)
+        if not structure.holds(self.covariances):
+            raise ValueError(
+                f"the covariances are not of the type {self.covariance_type!r}; give that which "
+                "they are of, or leave covariance_type out"
+            )
         if self.low_rank is not None:
             self.low_rank.require_same(self.covariances)
 
@@ -122,8 +149,8 @@ class Parameters:
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters of weights, means and full covariances."""
-        return n_mixture_parameters(*self.means.shape)
+        """Free parameters of weights, means and covariances of their type."""
+        return n_mixture_parameters(*self.means.shape, covariance_type=self.covariance_type)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -142,8 +169,11 @@ class Parameters:
 
     def clone(self) -> Self:
         """Copy that shares no memory."""
-        parameters = (p.clone() for p in (self.weights, self.means, self.covariances))
-        return self.unchecked(*parameters, None if self.low_rank is None else self.low_rank.clone())
+        weights, means, covariances = (
+            p.clone() for p in (self.weights, self.means, self.covariances)
+        )
+        low_rank = None if self.low_rank is None else self.low_rank.clone()
+        return self.unchecked(weights, means, covariances, low_rank, self.covariance_type)
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -176,7 +206,7 @@ class Parameters:
         )
         low_rank = None if self.low_rank is None else self.low_rank.to(device, dtype)
         if dtype is None or dtype == self.dtype:
-            return self.unchecked(weights, means, covariances, low_rank)
+            return self.unchecked(weights, means, covariances, low_rank, self.covariance_type)
         weights = weights.double()
         covariances = covariances if low_rank is None else low_rank.dense()
         return self.unchecked(
@@ -184,11 +214,12 @@ class Parameters:
             means.to(dtype),
             symmetrize(covariances.to(dtype)),
             low_rank,
+            self.covariance_type,
         ).checked()
 
     def dense(self) -> Self:
         """Give the same parameters without the low-rank form of the covariances."""
-        return self.unchecked(self.weights, self.means, self.covariances)
+        return self.with_parameters(self.weights, self.means, self.covariances)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Write everything into named arrays, for a file.
@@ -196,10 +227,13 @@ class Parameters:
         Returns
         -------
         arrays : dict of str to ndarray
-            weights, means and covariances, and the low-rank form where there is one.
+            weights, means and covariances, their type where it is not "full", and the low-rank
+            form where there is one.
         """
         names = ("weights", "means", "covariances")
         arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+        if self.covariance_type != "full":
+            arrays["covariance_type"] = np.array(self.covariance_type)
         return arrays if self.low_rank is None else arrays | self.low_rank.arrays()
 
     @classmethod
@@ -230,7 +264,8 @@ class Parameters:
                 covariances = torch.from_numpy(arrays["covariances"])
             else:
                 covariances = low_rank.dense()
-            model = cls.unchecked(weights, means, covariances, low_rank)
+            covariance_type = str(arrays.get("covariance_type", "full"))
+            model = cls.unchecked(weights, means, covariances, low_rank, covariance_type)
             model._check()
         except KeyError as error:
             raise ValueError(f"{source} holds no mixture: it lacks {error}") from error

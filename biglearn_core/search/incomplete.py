@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb, Scored, climb
 from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
@@ -32,6 +35,9 @@ def search_incomplete(
     seed: int,
     config: SearchConfig | None = None,
     sample_weight: Tensor | None = None,
+    covariance_type: str = "full",
+    prior: CovariancePrior | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale, some entries of which are missing.
@@ -52,6 +58,11 @@ def search_incomplete(
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
+    covariance_type : str, default "full"
+    prior : CovariancePrior, optional
+        Of the covariances.
+    beside : sequence of GMM
+        As in `search_mixture`.
     progress : callable, optional
         As in `search_mixture`.
 
@@ -66,12 +77,15 @@ def search_incomplete(
     points = IncompletePoints(X, sample_weight=sample_weight)
 
     def step(model: GMM, n_mixtures: int) -> Scored:
-        taken = incomplete_em_step(points, model, covariance_floor=covariance_floor)
+        taken = incomplete_em_step(points, model, covariance_floor=covariance_floor, prior=prior)
         log_likelihood, n_floored, n_empty = (
             torch.tensor([value], dtype=torch.float64)
             for value in (taken.log_likelihood, taken.n_floored, taken.n_empty)
         )
-        return Scored(taken.model, log_likelihood, log_likelihood, n_floored, n_empty)
+        objective = log_likelihood
+        if prior is not None:
+            objective = objective + prior.log_density(covariance_type, model.covariances, 1)
+        return Scored(taken.model, log_likelihood, objective, objective, n_floored, n_empty)
 
     # A step on data with gaps gains what the values that are there give: where they are few, a
     # small gain per row is a large one per value.
@@ -80,8 +94,11 @@ def search_incomplete(
     tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
+    gain_of_thinness = 0.0
     with torch.no_grad(), one_thread_an_operation():
-        model = climb(step, _standard_normal(X), n_iter=config.max_iter, tol=coarse_tol).model
+        model = climb(
+            step, _standard_normal(X, covariance_type), n_iter=config.max_iter, tol=coarse_tol
+        ).model
         for turn in range(_ROUNDS):
             found = search_mixture(
                 conditional_sample(X, model, generator=generator),
@@ -90,11 +107,15 @@ def search_incomplete(
                 seed=seed + turn,
                 config=config,
                 sample_weight=sample_weight,
+                covariance_type=covariance_type,
+                prior=prior,
+                beside=beside,
                 progress=progress,
             )
             last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
-            accepted = best is None or last.log_likelihood > best.log_likelihood
-            best = last if accepted else best
+            accepted = best is None or last.score > best.score
+            if accepted:
+                best, gain_of_thinness = last, found.gain_of_thinness
             model = best.model
             rows.append(
                 (turn, MOVES.index("joint"), last.log_likelihood, accepted,
@@ -110,10 +131,14 @@ def search_incomplete(
         int(history.n_steps.sum()),
         best.n_floored,
         best.n_empty,
+        gain_of_thinness,
         history,
     )
 
 
-def _standard_normal(X: Tensor) -> GMM:
+def _standard_normal(X: Tensor, covariance_type: str) -> GMM:
     D = X.shape[1]
-    return GMM.unchecked(X.new_ones(1), X.new_zeros(1, D), torch.eye(D).to(X).unsqueeze(0))
+    identity = torch.eye(D).to(X).unsqueeze(0)
+    return GMM.unchecked(
+        X.new_ones(1), X.new_zeros(1, D), identity, covariance_type=covariance_type
+    )

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biglearn_core.em import EMStep
+from biglearn_core.em import EMStep, fit_covariances
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LEAST_PROPORTION, LOG_2PI
 from biglearn_core.numerics.evaluation import Evaluation, is_far
-from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, symmetrize
+from biglearn_core.numerics.linalg import cholesky, symmetrize
+from biglearn_core.numerics.prior import CovariancePrior
 
 __all__ = [
     "ConditionalBlock",
@@ -185,7 +186,13 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 
-def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor: float) -> EMStep:
+def incomplete_em_step(
+    points: IncompletePoints,
+    model: GMM,
+    *,
+    covariance_floor: float,
+    prior: CovariancePrior | None = None,
+) -> EMStep:
     """Take one EM step for the observed marginals of all rows.
 
     Parameters
@@ -194,6 +201,8 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     model : GMM
     covariance_floor : float
         ε, the least eigenvalue of every covariance.
+    prior : CovariancePrior, optional
+        Of the covariances.
 
     Returns
     -------
@@ -227,9 +236,11 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     means = torch.where(empty[:, None], model.means.double(), model.means.double() + shift)
     covariances = torch.where(empty[:, None, None], model.covariances.double(), covariances)
     # In the model's dtype, where rounding may spare less.
-    covariances, floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
+    covariances, floored = fit_covariances(
+        model, proportions, covariances.to(model.dtype), floor=covariance_floor, prior=prior
+    )
     weights = proportions / proportions.sum()
-    updated = GMM.unchecked(weights.to(model.dtype), means.to(model.dtype), covariances)
+    updated = model.with_parameters(weights.to(model.dtype), means.to(model.dtype), covariances)
     return EMStep(updated, log_likelihood / points.total, int(floored.sum()), int(empty.sum()))
 
 

@@ -13,7 +13,7 @@ rows gain by fitting just these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
 from biglearn_core.search.moves import SAME_OPTIMUM, Moves
 
@@ -177,6 +179,9 @@ class SearchResult:
         EM steps taken in all.
     n_floored, n_empty : int
         Components on the floor, and components with less than 1e-5 of the data, in that model.
+    gain_of_thinness : float
+        What of the log-likelihood is not believed, since it comes from thin components
+        (`search.credit`); in nats.
     history : SearchHistory
     """
 
@@ -186,6 +191,7 @@ class SearchResult:
     n_iter: int
     n_floored: int
     n_empty: int
+    gain_of_thinness: float
     history: SearchHistory
 
 
@@ -197,7 +203,10 @@ def search_mixture(
     seed: int,
     config: SearchConfig | None = None,
     sample_weight: Tensor | None = None,
+    covariance_type: str = "full",
+    prior: CovariancePrior | None = None,
     init: GMM | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale.
@@ -215,8 +224,14 @@ def search_mixture(
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
+    covariance_type : str, default "full"
+    prior : CovariancePrior, optional
+        Of the covariances.
     init : GMM, optional
         Start of the first basin, in place of those that are drawn.
+    beside : sequence of GMM
+        Mixtures of any number of components that are known for these data. Basins begin at them as
+        well, after components were inserted or merged.
     progress : callable, optional
         Called as progress(move, log-likelihood reached, EM steps so far) after every move.
 
@@ -231,14 +246,15 @@ def search_mixture(
         When there are fewer points than components, or no model could be evaluated in this dtype.
     """
     config = config or SearchConfig()
+    constraint = Constraint(covariance_floor, covariance_type, prior)
     trace = _Trace(progress)
     with torch.no_grad(), one_thread_an_operation():
         moves = Moves(
             X,
             n_components,
             sample_weight=sample_weight,
-            covariance_floor=covariance_floor,
-            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood),
+            constraint=constraint,
+            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type),
             rng=np.random.default_rng(seed),
             coarse_tol=config.coarse_tol,
             coarse_iter=config.coarse_iter,
@@ -246,7 +262,7 @@ def search_mixture(
             accepted_loss=config.accepted_loss,
             record=trace.record,
         )
-        best, stopped = _search(moves, trace, config, init, X.shape)
+        best, stopped = _search(moves, trace, config, init, beside, constraint, X.shape)
         last = moves.last(best, n_iter=config.max_iter, tol=config.tol)
     history = trace.freeze(stopped)
     return SearchResult(
@@ -256,6 +272,7 @@ def search_mixture(
         int(history.n_steps.sum()),
         last.n_floored,
         last.n_empty,
+        moves.gain_of_thinness(last.model),
         history,
     )
 
@@ -286,7 +303,13 @@ class _Trace:
 
 
 def _search(
-    moves: Moves, trace: _Trace, config: SearchConfig, init: GMM | None, shape: torch.Size
+    moves: Moves,
+    trace: _Trace,
+    config: SearchConfig,
+    init: GMM | None,
+    beside: Sequence[GMM],
+    constraint: Constraint,
+    shape: torch.Size,
 ) -> tuple[Climb, str]:
     """Search basin after basin, until the best optimum is believed or the steps are spent."""
     N, D = shape
@@ -294,14 +317,19 @@ def _search(
     K = climbs[0].model.n_components
     if K == 1:
         return climbs[0], "one component"
-    if N <= K * D:
+    if K * constraint.structure.n_coordinates(D) >= N:
         return climbs[0], "few rows"
     budget = config.max_steps
     if budget is None:
         budget = _budget(N, K, climbs[0].n_steps)
     best = moves.improve(climbs)
     longest, returns = moves.spent, 0
-    budget = config.n_init * max(budget, longest)
+    for model in beside:
+        trace.basin += 1
+        climbs = moves.start_beside(model)
+        if climbs[0].score > best.score + SAME_OPTIMUM:
+            best = moves.improve(climbs)
+    budget = moves.spent - longest + config.n_init * max(budget, longest)
     while returns < config.max_returns * config.n_init:
         before = moves.spent
         if before + longest > budget:
