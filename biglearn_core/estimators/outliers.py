@@ -218,7 +218,9 @@ def _threshold(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     # Equal rows stand or fall together, though their values may differ by rounding.
     ends = np.append(np.diff(values) > _ROUNDING * (1 + np.abs(values[1:])), False)
     enough = cumulated >= share * cumulated[-1] * (1 - _ROUNDING)
-    if not (ends & enough).any():
-        return float(values[0] - 1)
-    last = (ends & enough).argmax()
+    ends = np.flatnonzero(ends)
+    if len(ends) == 0:
+        return float(values[0] - 1)  # below all, of which none stands out
+    reaching = ends[enough[ends]]
+    last = reaching[0] if len(reaching) else ends[-1]
     return float(values[last] / 2 + values[last + 1] / 2)

@@ -76,6 +76,18 @@ def test_every_row_is_as_asked_alone_of_the_mixture(model, columns, gaps):
         np.testing.assert_allclose(component_covariances[n], one.covariances, atol=1e-8)
 
 
+@pytest.mark.parametrize("covariance_type", ["tied", "diag", "spherical", "VVE"])
+def test_covariances_of_every_type(covariance_type):
+    X = table(0) * [1, 30, 0.1, 1]
+    model = BigLearnEM(3, covariance_type=covariance_type, random_state=0).fit(X)
+    law = model.condition([2, 0], X[:9, [2, 0]])
+    covariances = law.covariances
+    for n in range(9):
+        mean, covariance = moments(one_at_a_time(model, [2, 0], X[n, [2, 0]]))
+        np.testing.assert_allclose(law.means[n], mean, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(covariances[n], covariance, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("n", range(4))
 def test_moments_and_quantiles_by_numerical_integration(model, n):
     x = with_gaps(table(2, N=4)[:, :3], 1)[n]

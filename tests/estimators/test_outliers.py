@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import BigLearnEM, JointEM, MixtureOutlierDetector
+from biglearn_core.estimators.outliers import _threshold
 
 
 def clusters(seed, N=600):
@@ -117,6 +118,22 @@ def test_rows_that_are_all_equal_are_no_outliers():
     with pytest.warns(ConvergenceWarning, match="covariance floor"):
         model = MixtureOutlierDetector(contamination=0.1).fit(X[:20])
     assert (model.predict(X[:20]) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "share", "expected"),
+    [
+        ([3, 1, 2, 4], [1, 1, 1, 1], 0.25, 1.5),
+        ([3, 1, 2, 4], [1, 1, 1, 1], 0.3, 2.5),
+        ([3, 1, 2, 4], [1, 2, 1, 0], 0.5, 1.5),
+        ([1, 1, 1, 4], [1, 1, 1, 1], 0.25, 2.5),
+        ([1, 2, 4, 4, 4], [1, 1, 1, 1, 1], 0.5, 3.0),
+        ([4, 4, 4], [1, 1, 1], 0.5, 3.0),
+    ],
+)
+def test_thresholds_by_hand(values, weights, share, expected):
+    values, weights = np.array(values, dtype=float), np.array(weights, dtype=float)
+    assert _threshold(values, weights, share) == expected
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.025])
