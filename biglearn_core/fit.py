@@ -219,7 +219,7 @@ def fit_biglearn_em(
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(len(trace), n_iter):
             task = schedule.task(iteration, iteration / n_iter)
-            step = run_task(task, points, model, n_local_steps=n_local_steps, **options)
+            step = run_task(task, points, model, n_local_steps=n_local_steps, prior=None, **options)
             check_log_likelihood(step.log_likelihood, iteration, X.dtype)
             trace.append(task, step)
             model = step.model

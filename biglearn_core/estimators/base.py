@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -18,6 +17,10 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from biglearn_core.estimators.columns import Columns, check_columns, validate_columns
+from biglearn_core.estimators.conditional import ConditionalLaw
+from biglearn_core.estimators.randomness import drawn_generator, drawn_seed
+from biglearn_core.estimators.refusal import kept_on_error
 from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.rows import validate_rows, validate_weights, weighted_mean
 from biglearn_core.estimators.scaling import UnitData, to_unit_scale, with_largest_near_one
@@ -33,7 +36,12 @@ from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.constraint import Constraint
-from biglearn_core.search.missing import conditional_mean, conditional_sample, evaluate_incomplete
+from biglearn_core.search.missing import (
+    IncompletePoints,
+    conditional_draws,
+    conditional_mean,
+    evaluate_incomplete,
+)
 from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.numbers import check_integer, check_real
@@ -187,7 +195,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             Component of each row.
         """
         check_is_fitted(self)
-        X, z = self.mixture_.sample(n_samples, self._generator())
+        X, z = self.mixture_.sample(n_samples, drawn_generator(self.random_state))
         return X.numpy(), z.numpy()
 
     def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -289,20 +297,34 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         """
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def impute(self, X: ArrayLike) -> np.ndarray:
-        """Fill missing entries with their expectation given the row's observed ones.
+    def impute(self, X: ArrayLike, n_draws: int | None = None) -> np.ndarray:
+        """Fill missing entries with their expectation given the row's observed ones, or with draws.
 
         Parameters
         ----------
         X : array-like of shape (N, D)
             NaN where missing.
+        n_draws : int, optional
+            Fill the table so many times by draws from the law of the missing entries of a row given
+            its observed ones (multiple imputation): what is computed from each copy differs as much
+            as the gaps leave open.
 
         Returns
         -------
-        filled : ndarray of shape (N, D)
-            Observed entries unchanged; a row without any value becomes the mean of the mixture.
+        filled : ndarray of shape (N, D), or (n_draws, N, D)
+            Observed entries unchanged; a row without any value becomes the mean of the mixture. The
+            draws differ from each other, the first is that of `sample_conditional`; with an integer
+            `random_state` every call gives the same.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When `n_draws` is no positive integer, and as `predict`.
         """
-        return self._fill(X, conditional_mean)
+        if n_draws is None:
+            return self._fill(X, conditional_mean)
+        n_draws = check_integer("n_draws", n_draws, least=1)
+        return self._fill(X, lambda Z, model: self._draws(Z, model, n_draws))
 
     def sample_conditional(self, X: ArrayLike) -> np.ndarray:
         """Fill missing entries with a draw from their law given the row's observed ones.
@@ -315,10 +337,63 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Returns
         -------
         filled : ndarray of shape (N, D)
-            Observed entries unchanged. With an integer `random_state` every call draws the same.
+            Observed entries unchanged. With an integer `random_state` every call draws the same;
+            `impute` with `n_draws` gives several that differ.
         """
-        generator = self._generator()
-        return self._fill(X, lambda Z, model: conditional_sample(Z, model, generator=generator))
+        return self._fill(X, lambda Z, model: self._draws(Z, model, 1)[0])
+
+    def condition(self, columns: Columns, X: ArrayLike) -> ConditionalLaw:
+        """Law of the other columns given some, for every row of a table.
+
+        Parameters
+        ----------
+        columns : int, str, or sequence of int, of str, or of D bool
+            The columns that are given: positions, names in `feature_names_in_`, or a mask.
+        X : array-like of shape (N, d)
+            Their values, one column of `X` for each, in the same order. NaN where a value is not
+            known in that row, which is then asked about the rest given what it has.
+
+        Returns
+        -------
+        law : ConditionalLaw
+            A mixture over the D − d other columns for each row: its weights, means, standard
+            deviations and covariances, quantiles, densities and draws.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            When `columns` are not some, but not all of the features, or `X` is no table with these
+            columns; or when a row lies so far out that its law is no number of the dtype.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from biglearn_core import BigLearnEM
+        >>> x = np.linspace(0, 1, 200)
+        >>> model = BigLearnEM().fit(np.column_stack([x, 2 * x + 1 + 0.1 * np.sin(99 * x)]))
+        >>> model.condition([0], [[0.5], [np.nan]]).means.round(1)
+        array([[2.],
+               [2.]])
+        """
+        check_is_fitted(self)
+        D, names = self.n_features_in_, getattr(self, "feature_names_in_", None)
+        given = check_columns(columns, D, names)
+        if len(given) == D:
+            raise ValueError("columns names all features; leave at least one out, to be asked for")
+        known = validate_columns(self, X, given, allow_nan=True)
+        rows = np.full((len(known), D), np.nan, dtype=known.dtype)
+        rows[:, given] = known
+        asked = np.setdiff1d(np.arange(D), given)
+        return ConditionalLaw.of(
+            self._unit_mixture,
+            self._at_unit_scale(rows),
+            self._scale,
+            columns=asked,
+            feature_names=None if names is None else names[asked],
+            dtype=known.dtype,
+        )
 
     @property
     def mixture_(self) -> GMM:
@@ -369,14 +444,19 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Z = self._at_unit_scale(X)
         with np.errstate(over="ignore", invalid="ignore"):
             filled = self._scale.undo(rule(Z, self._unit_mixture).numpy())
-            filled = np.where(np.isnan(X), filled.astype(X.dtype), X)
-        bad = ~np.isfinite(filled).all(axis=1)
+            filled = filled.astype(X.dtype, copy=False)
+        np.copyto(filled, X, where=~np.isnan(X))
+        bad = ~np.isfinite(filled).all(axis=-1).reshape(-1, len(X)).all(axis=0)
         if bad.any():
             raise ValueError(
                 f"the values to fill in leave {X.dtype} in {bad.sum()} rows, row {bad.argmax()} "
                 "the first: their observed values lie too far out; drop them"
             )
         return filled
+
+    def _draws(self, Z: Tensor, model: GMM, n_draws: int) -> Tensor:
+        generator = drawn_generator(self.random_state)
+        return conditional_draws(IncompletePoints(Z), model, n_draws, generator=generator)
 
     def _evaluate(self, X: ArrayLike) -> tuple[Evaluation, np.ndarray]:
         """Components at every row, in float64 at unit scale; and the validated rows."""
@@ -403,17 +483,6 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         rounded = Z.to(self._mixture.dtype).double()
         return torch.where(rounded.isinf(), Z, rounded)
 
-    @contextmanager
-    def _kept_on_error(self) -> Iterator[None]:
-        """Leave the estimator as it was where a fit is refused."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
     def _allow_nan(self) -> bool:
         return False
 
@@ -423,13 +492,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return tags
 
     def _seed(self) -> int:
-        """Draw a seed from `random_state`, or from the operating system where that is None."""
-        if self.random_state is None:
-            return int(np.random.default_rng().integers(2**31 - 1))
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self._seed())
+        return drawn_seed(self.random_state)
 
     def _fit(
         self,
@@ -442,7 +505,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
         Mixtures in `beside` are known for these data, in their units.
         """
-        with self._kept_on_error(), one_thread_an_operation():
+        with kept_on_error(self), one_thread_an_operation():
             X, sample_weight, n_rows, given = self._prepare(X, sample_weight)
             device, K = choose_device(self.device), self.n_components
             floor_unit = 1.0  # of the floor, in squared units of the data that are fitted

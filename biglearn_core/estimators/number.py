@@ -59,11 +59,11 @@ def least_at(value: Callable[[int], float], least: int, most: int) -> int:
         if wider <= _NEIGHBOURS:
             break
         at((centre + edge) // 2)
-    centre = None
-    while centre != best():
+    while True:
         centre = best()
         for step in (1, -1):
             for number in range(centre + step, centre + step * (_NEIGHBOURS + 1), step):
                 if not least <= number <= most or at(number) < values[centre]:
                     break
-    return centre
+        if best() == centre:
+            return centre

@@ -109,15 +109,17 @@ class UnitScale:
 
         Parameters
         ----------
-        Z : ndarray of shape (N, D)
+        Z : ndarray of shape (..., D)
 
         Returns
         -------
-        X : float64 ndarray of shape (N, D)
+        X : float64 ndarray of shape (..., D)
         """
         X = np.empty(Z.shape)
-        X[:, self.order] = Z
-        return X * self.scale + self.centre
+        X[..., self.order] = Z
+        X *= self.scale
+        X += self.centre
+        return X
 
     def undo_mixture(self, model: GMM) -> GMM:
         """Law of x where z follows the mixture.

@@ -18,6 +18,7 @@ from biglearn_core.estimators.base import MixtureEstimator, warn
 from biglearn_core.estimators.biglearn import BigLearnEM
 from biglearn_core.estimators.frames import frame
 from biglearn_core.estimators.number import least_at
+from biglearn_core.estimators.refusal import kept_on_error
 from biglearn_core.estimators.rows import validate_rows, validate_weights
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.structures import COVARIANCE_TYPES, structure_of
@@ -257,7 +258,7 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     ) -> None:
         self.min_components = min_components
         self.max_components = max_components
-        self.covariance_type = covariance_type
+        self.covariance_type = covariance_type  # type: ignore[assignment] (one, or several)
         self.criterion = criterion
         self.covariance_floor = covariance_floor
         self.covariance_prior = covariance_prior
@@ -291,13 +292,13 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         ValueError
             As `BigLearnEM.fit`; or when a parameter is out of range.
         """
-        with self._kept_on_error():
+        with kept_on_error(self):
             types, criterion = self._check_choice()
             rows = validate_rows(self, X, allow_nan=True, reset=True)
-            N = n_rows = len(rows)
+            N, n_rows = len(rows), float(len(rows))
             if sample_weight is not None:
                 weights = validate_weights(sample_weight, rows)
-                N, n_rows = np.count_nonzero(weights), weights.sum()
+                N, n_rows = int(np.count_nonzero(weights)), float(weights.sum())
             least, most = self.min_components, partial(self._most, N, rows.shape[1])
             with progress_bar(self.verbose, unit="fit") as bar:
                 candidates = _Candidates(self._template(), criterion, X, sample_weight, n_rows, bar)
@@ -331,7 +332,9 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         best = candidates.best()
         # What is known of the mixture is known of this estimator, and all questions follow from it.
         own = best.estimator.get_params().keys()
-        vars(self).update({k: v for k, v in vars(best.estimator).items() if k not in own})
+        for name, value in vars(best.estimator).items():
+            if name not in own:
+                setattr(self, name, value)
         self.best_estimator_ = best.estimator
         self.n_components_ = best.candidate.n_components
         self.covariance_type_ = best.candidate.covariance_type
@@ -347,7 +350,7 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
                 check_integer("max_components", self.max_components, least=self.min_components)
         except TypeError as error:
             raise ValueError(f"{type(self).__name__}: {error}") from error
-        wanted = self.covariance_type
+        wanted: str | Sequence[str] = self.covariance_type
         if isinstance(wanted, str):
             wanted = COVARIANCE_TYPES if wanted == "all" else (wanted,)
         types = list(dict.fromkeys(structure_of(name).name for name in wanted))
