@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -70,6 +71,19 @@ class _Prepared(NamedTuple):
     sample_weight: np.ndarray | None
     n_rows: float
     start: Start | None
+
+
+class Criteria(NamedTuple):
+    """What is charged for a mixture, in nats; smaller is better.
+
+    Parameters
+    ----------
+    aic, bic, icl : float
+    """
+
+    aic: float
+    bic: float
+    icl: float
 
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
@@ -212,8 +226,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         aic : float
             In nats.
         """
-        fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
-        return float(-2 * fit.mean * fit.total + 2 * self.mixture_.n_parameters)
+        return self._criteria(X, sample_weight).aic
 
     def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Bayesian information criterion; smaller is better.
@@ -229,8 +242,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         bic : float
             In nats.
         """
-        fit = weighted_mean(self.score_samples(X).astype(np.float64), sample_weight)
-        return float(-2 * fit.mean * fit.total + self.mixture_.n_parameters * np.log(fit.total))
+        return self._criteria(X, sample_weight).bic
 
     def icl(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Integrated completed likelihood criterion; smaller is better.
@@ -247,10 +259,18 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             In nats: BIC − 2 Σ_n w_n log max_k r_nk (C. Biernacki, G. Celeux and G. Govaert, IEEE
             PAMI 22(7), 2000).
         """
+        return self._criteria(X, sample_weight).icl
+
+    def _criteria(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Criteria:
         evaluation, X = self._evaluate(X)
+        log_density = evaluation.log_prob().numpy() - self._scale.log_volume(X)
+        fit = weighted_mean(log_density, sample_weight)
         certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
-        sure = weighted_mean(certainty, sample_weight)
-        return self.bic(X, sample_weight) - 2 * sure.mean * sure.total
+        deviance = -2 * fit.mean * fit.total
+        n_parameters = self.mixture_.n_parameters
+        bic = deviance + n_parameters * math.log(fit.total)
+        uncertainty = -2 * weighted_mean(certainty, sample_weight).mean * fit.total
+        return Criteria(deviance + 2 * n_parameters, bic, bic + uncertainty)
 
     def summary(self, X: ArrayLike | None = None) -> pandas.DataFrame:
         """Describe the components in a table, one row each, in their order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -132,19 +132,22 @@ class _Candidates:
             estimator._fit(self._X, self._sample_weight, beside, only_beside=not search)
         messages = tuple(str(warning.message) for warning in told)
         data = self._X, self._sample_weight
-        criterion, withheld = self._criterion, 2 * self._n_rows * estimator._gain_of_thinness
+        charged = estimator._criteria(*data)
+        if callable(self._criterion):
+            value = float(self._criterion(estimator, *data))
+        else:
+            withheld = 2 * self._n_rows * estimator._gain_of_thinness
+            value = getattr(charged, self._criterion) + withheld
         candidate = _Candidate(
             covariance_type,
             n_components,
             estimator.lower_bound_,
             estimator.mixture_.n_parameters,
-            estimator.aic(*data),
-            estimator.bic(*data),
-            estimator.icl(*data),
-            float(criterion(estimator, *data)) if callable(criterion) else withheld,
+            charged.aic,
+            charged.bic,
+            charged.icl,
+            value,
         )
-        if not callable(criterion):
-            candidate = replace(candidate, criterion=getattr(candidate, criterion) + withheld)
         self.fitted[covariance_type, n_components] = _Fitted(
             candidate, estimator, messages, searched=search
         )
@@ -258,7 +261,7 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     ) -> None:
         self.min_components = min_components
         self.max_components = max_components
-        self.covariance_type = covariance_type  # type: ignore[assignment] (one, or several)
+        self.covariance_type = covariance_type  # type: ignore[assignment]
         self.criterion = criterion
         self.covariance_floor = covariance_floor
         self.covariance_prior = covariance_prior

@@ -190,17 +190,26 @@ class Moves:
         self._account("start", climbs[0], accepted=True)
         return climbs
 
-    def start_beside(self, model: GMM) -> list[Climb]:
-        """Begin at a mixture of another number of components, by insertions or mergers.
+    def start_beside(self, models: Sequence[GMM]) -> list[Climb]:
+        """Begin at mixtures of any number of components, by insertions or mergers.
 
         Parameters
         ----------
-        model : GMM
+        models : sequence of GMM
 
         Returns
         -------
         climbs : list of Climb
+            Of the best after a few steps.
         """
+        resized = [self._resized(model) for model in models]
+        ((_, best),) = race(self._sample_step, resized, rounds=((_RESIZE_STEPS, 1),))
+        climbs = self._climb([best])
+        self._account("start", climbs[0], accepted=True)
+        return climbs
+
+    def _resized(self, model: GMM) -> GMM:
+        """Give a mixture as many components as are wanted."""
         model = self._constraint.of_type(model.dense())
         while (missing := self._K - model.n_components) != 0:
             view = View.of(self._sample, model)
@@ -214,9 +223,7 @@ class Moves:
             K = max(found.n_components for found in changed)
             models = [self._constraint.of_type(m) for m in changed if m.n_components == K]
             ((_, model),) = race(self._sample_step, models, rounds=((_RESIZE_STEPS, 1),))
-        climbs = self._climb([model])
-        self._account("start", climbs[0], accepted=True)
-        return climbs
+        return model
 
     def last(self, best: Climb, *, n_iter: int, tol: float) -> Climb:
         """Climb to the end."""

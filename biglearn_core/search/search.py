@@ -268,7 +268,12 @@ def search_mixture(
             record=trace.record,
         )
         best, stopped = _search(moves, trace, config, init, beside, constraint, X.shape)
-        last = moves.last(best, n_iter=config.max_iter, tol=config.tol)
+        rough = stopped == "known mixtures"
+        last = moves.last(
+            best,
+            n_iter=config.coarse_iter if rough else config.max_iter,
+            tol=config.coarse_tol if rough else config.tol,
+        )
     history = trace.freeze(stopped)
     return SearchResult(
         last.model,
@@ -319,8 +324,7 @@ def _search(
     """Search basin after basin, until the best optimum is believed or the steps are spent."""
     N, D = shape
     if beside and config.only_beside:
-        known = [climb for model in beside for climb in moves.start_beside(model)]
-        best = max(known, key=lambda found: found.score)
+        (best,) = moves.start_beside(beside)
         if best.model.n_components > 2:  # of two the swap of one is the other
             best = moves.improve([best], alone=False)
         return best, "known mixtures"
@@ -335,9 +339,9 @@ def _search(
         budget = _budget(N, K, climbs[0].n_steps)
     best = moves.improve(climbs)
     longest, returns = moves.spent, 0
-    for model in beside:
+    if beside:
         trace.basin += 1
-        climbs = moves.start_beside(model)
+        climbs = moves.start_beside(beside)
         if climbs[0].score > best.score + SAME_OPTIMUM:
             best = moves.improve(climbs)
     budget = moves.spent - longest + config.n_init * max(budget, longest)
