@@ -27,9 +27,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from biglearn_core import GMM
+from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.em import em_step
 from biglearn_core.experiments.store import versions
-from biglearn_core.experiments.style import COLOURS, GREY, new_figure, tidy
+from biglearn_core.experiments.style import new_figure
 from biglearn_core.init import kmeans_plusplus_start
 from biglearn_core.numerics.points import Points
 from biglearn_core.system.persistence import write_atomically

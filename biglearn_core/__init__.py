@@ -1,6 +1,7 @@
 """Gaussian mixtures trained by Joint-EM and BigLearn-EM."""
 
 from biglearn_core.datasets import load_dataset
+from biglearn_core.displays import CriterionDisplay, HistoryDisplay, MixtureDisplay
 from biglearn_core.estimators import (
     BigLearnEM,
     CombinedComponents,
@@ -23,9 +24,12 @@ __all__ = [
     "BigLearnEM",
     "CombinedComponents",
     "ConditionalLaw",
+    "CriterionDisplay",
     "FitResult",
+    "HistoryDisplay",
     "JointEM",
     "MixtureClassifier",
+    "MixtureDisplay",
     "MixtureOutlierDetector",
     "MixtureRegressor",
     "MixtureSelection",

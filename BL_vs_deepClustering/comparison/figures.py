@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.experiments.published import FASHION_PEERS, SCORES
 from biglearn_core.experiments.statistics import Sample
-from biglearn_core.experiments.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
+from biglearn_core.experiments.style import METHOD_COLOURS, new_figure
 from BL_vs_deepClustering.comparison.methods import METHODS
 from BL_vs_deepClustering.comparison.run import PeerRun
 from BL_vs_deepClustering.comparison.tables import Entry, entries, pretrainings

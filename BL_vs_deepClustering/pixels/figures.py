@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
-from biglearn_core.experiments.style import COLOURS, GREY, new_figure, tidy
+from biglearn_core.displays.style import COLOURS, GREY, tidy
+from biglearn_core.experiments.style import new_figure
 from biglearn_core.gmm import GMM
 from biglearn_core.matching import TASK_KINDS
 from BL_vs_deepClustering.pixels.run import CLASS_NAMES, SeedRun

@@ -1,17 +1,16 @@
-"""Mixtures in the plane: data, density contours, components with their weights."""
+"""Mixtures in the plane around the origin: data, density contours, weights."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.patches import Ellipse
 from torch import Tensor
 
-from biglearn_core.experiments.style import COLOURS, GREY
+from biglearn_core.displays.density import log_density_on
+from biglearn_core.displays.style import COLOURS, GREY
 from biglearn_core.gmm import GMM
 
-__all__ = ["draw_contours", "draw_ellipses", "draw_points", "draw_weights"]
+__all__ = ["draw_contours", "draw_points", "draw_weights"]
 
 
 def draw_points(axes: Axes, X: Tensor, *, label: str | None = None) -> Axes:
@@ -51,48 +50,12 @@ def draw_contours(
     -------
     axes : Axes
     """
-    grid = torch.linspace(-half_width, half_width, 181, dtype=model.dtype)
-    points = torch.cartesian_prod(grid, grid)
-    log_prob = model.log_prob(points).reshape(181, 181).T.numpy()
+    grid = np.linspace(-half_width, half_width, 181)
+    log_prob = log_density_on(model, grid, grid)
     levels = log_prob.max() + np.array([-4.5, -2.0, -0.5])
     axes.contour(
         grid, grid, log_prob, levels=levels, colors=colour, linewidths=0.9, linestyles=linestyle
     )
-    return axes
-
-
-def draw_ellipses(axes: Axes, model: GMM, *, colour: str, n_deviations: float = 2.0) -> Axes:
-    """Draw every component as the ellipse of given standard deviations.
-
-    Parameters
-    ----------
-    axes : Axes
-    model : GMM
-        Over two coordinates; components fade with their weight.
-    colour : str
-    n_deviations : float, default 2
-
-    Returns
-    -------
-    axes : Axes
-    """
-    values, vectors = torch.linalg.eigh(model.covariances.double())
-    widths = 2 * n_deviations * values.clamp_min(0).sqrt()
-    angles = torch.rad2deg(torch.atan2(vectors[:, 1, 1], vectors[:, 0, 1]))
-    fade = (model.weights * model.n_components).clamp(0.15, 1.0)
-    for k in range(model.n_components):
-        axes.add_patch(
-            Ellipse(
-                model.means[k].tolist(),
-                widths[k, 1].item(),
-                widths[k, 0].item(),
-                angle=angles[k].item(),
-                edgecolor=colour,
-                facecolor="none",
-                linewidth=1.2,
-                alpha=fade[k].item(),
-            )
-        )
     return axes
 
 

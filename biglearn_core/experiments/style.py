@@ -1,4 +1,4 @@
-"""One look for all figures: colours that colour-blind readers can tell apart, few lines."""
+"""Figures of the experiments: the colours of the methods, and how figures are made and shown."""
 
 from __future__ import annotations
 
@@ -7,25 +7,13 @@ import os
 from types import MappingProxyType
 
 import PIL.Image
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from biglearn_core.displays.style import COLOURS
 from biglearn_core.system.persistence import write_atomically
 
-__all__ = ["COLOURS", "GREY", "METHOD_COLOURS", "new_figure", "show", "tidy"]
+__all__ = ["METHOD_COLOURS", "new_figure", "show"]
 
-# The Okabe-Ito palette (M. Okabe and K. Ito, Color Universal Design, 2008).
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-    "#F0E442",
-)
-GREY = "#8C8C8C"
 METHOD_COLOURS = MappingProxyType({"Joint-EM": COLOURS[1], "BigLearn-EM": COLOURS[0]})
 
 
@@ -69,20 +57,3 @@ def show(figure: Figure, path: str | os.PathLike) -> None:
     with write_atomically(path) as file:
         PIL.Image.open(drawn).convert("RGB").quantize(128).save(file, format="PNG", optimize=True)
     display(Image(filename=path))
-
-
-def tidy(axes: Axes) -> Axes:
-    """Take away the frame lines that carry nothing.
-
-    Parameters
-    ----------
-    axes : Axes
-
-    Returns
-    -------
-    axes : Axes
-    """
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.set_axisbelow(True)
-    return axes

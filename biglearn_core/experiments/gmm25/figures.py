@@ -11,14 +11,15 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 
+from biglearn_core.displays.ellipses import draw_ellipses
+from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.experiments.gmm25.run import KL_COLUMNS, METHODS, Data, SeedRun
 from biglearn_core.experiments.mixture_figures import (
     draw_contours,
-    draw_ellipses,
     draw_points,
     draw_weights,
 )
-from biglearn_core.experiments.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
+from biglearn_core.experiments.style import METHOD_COLOURS, new_figure
 from biglearn_core.system.persistence import write_atomically
 
 __all__ = [
@@ -49,7 +50,7 @@ def plot_data(data: Data) -> Figure:
     for panel in axes[0]:
         draw_points(panel, data.X_train)
     draw_contours(axes[0, 0], data.truth, colour=COLOURS[2], half_width=_HALF_WIDTH)
-    draw_ellipses(axes[0, 1], data.start, colour=COLOURS[1], n_deviations=1)
+    draw_ellipses(axes[0, 1], data.start, colours=COLOURS[1], n_deviations=1)
     axes[0, 0].set_title("training points and true density", fontsize=10)
     axes[0, 1].set_title("the start: blind to the data", fontsize=10)
     for panel in axes[0]:
@@ -242,7 +243,7 @@ def animate(
     def draw(frame: int) -> None:
         for patch in list(panel.patches):
             patch.remove()
-        draw_ellipses(panel, fit.snapshots[frame], colour=METHOD_COLOURS[method])
+        draw_ellipses(panel, fit.snapshots[frame], colours=METHOD_COLOURS[method])
         panel.set_title(f"{method}, iteration {fit.snapshot_iterations[frame] + 1}", fontsize=9)
 
     last = len(fit.snapshots) - 1

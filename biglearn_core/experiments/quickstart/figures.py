@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from biglearn_core.displays.ellipses import draw_ellipses
+from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.estimators.base import MixtureEstimator
-from biglearn_core.experiments.mixture_figures import draw_ellipses
-from biglearn_core.experiments.style import COLOURS, GREY, new_figure, tidy
+from biglearn_core.experiments.style import new_figure
 
 __all__ = ["plot_clusters", "plot_outliers", "plot_starts", "plot_strokes"]
 
@@ -51,7 +52,7 @@ def plot_clusters(
         )
         axes.scatter([], [], marker=marker, color=GREY, label=name)
     index = [frame.columns.get_loc(column) for column in columns]
-    draw_ellipses(axes, model.mixture_.marginal(index), colour="black")
+    draw_ellipses(axes, model.mixture_.marginal(index), colours="black")
     axes.set(xlabel=columns[0], ylabel=columns[1], title="Colour: cluster, marker: class")
     axes.legend(frameon=False)
     tidy(axes)

@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from biglearn_core.experiments.mixture_figures import draw_ellipses
+from biglearn_core.displays.ellipses import draw_ellipses
+from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.experiments.published import PENDIGITS
 from biglearn_core.experiments.realworld.run import CURVE_COLUMNS, Data, MethodRun
-from biglearn_core.experiments.style import COLOURS, GREY, METHOD_COLOURS, new_figure, tidy
+from biglearn_core.experiments.style import METHOD_COLOURS, new_figure
 
 __all__ = ["plot_clusters", "plot_curves", "plot_differences", "plot_published"]
 
@@ -165,7 +166,7 @@ def plot_clusters(runs: Sequence[MethodRun], data: Data, *, seed: int) -> Figure
     axes[0, 0].set_ylabel("second principal component", fontsize=9)
     low, high = Z.min(axis=0), Z.max(axis=0)
     for panel, method in zip(axes[0, 1:], _OURS, strict=True):
-        draw_ellipses(panel, chosen[method].transform(plane), colour=COLOURS[6])
+        draw_ellipses(panel, chosen[method].transform(plane), colours=COLOURS[6])
     margin = 0.12 * (high - low)
     axes[0, 0].set(
         xlim=(low[0] - margin[0], high[0] + margin[0]),
