@@ -243,6 +243,11 @@ def test_features_of_a_start_are_compared_by_name():
     with pytest.raises(ValueError, match=r"init has the features \['b', 'a'\], but X has \['a'"):
         JointEM(3, init=swapped).fit(frame)
     JointEM(3, init=swapped.marginal(["a", "b"])).fit(frame)
+    means = pandas.DataFrame(moments(X, labels)[1], columns=["a", "b"])
+    by_name = JointEM(3, init=means[["b", "a"]]).fit(frame)
+    np.testing.assert_allclose(by_name.means_, JointEM(3, init=means.to_numpy()).fit(frame).means_)
+    with pytest.raises(ValueError, match="init must have one column for each of the features"):
+        JointEM(3, init=means[["a"]]).fit(frame)
 
 
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
