@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from biglearn_core import GMM, BigLearnEM, JointEM
 from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.estimators.starts import Start
-from biglearn_core.search.search import MOVES
+from biglearn_core.search.search import MOVES, search_mixture
 
 ESTIMATORS = [BigLearnEM, JointEM]
 
@@ -153,6 +153,24 @@ def test_a_start_of_data_with_gaps(form):
     np.testing.assert_allclose(model.means_, means[order], atol=0.5)
     plain = BigLearnEM(3, random_state=0).fit(X)
     assert model.lower_bound_ == pytest.approx(plain.lower_bound_, abs=1e-3)
+
+
+def test_the_first_search_alone_of_data_with_gaps_begins_at_the_start(monkeypatch):
+    X, labels = clusters(4)
+    X[::5, 0] = np.nan
+    begun = []
+
+    def search(*data, init, **options):
+        begun.append(init)
+        return search_mixture(*data, init=init, **options)
+
+    monkeypatch.setattr("biglearn_core.search.incomplete.search_mixture", search)
+    model = BigLearnEM(3, init=labels, random_state=0).fit(X)
+    assert [init is None for init in begun] == [False, True]
+    np.testing.assert_allclose(model._scale.undo_mixture(begun[0]).means, model.means_, atol=0.1)
+    begun.clear()
+    BigLearnEM(3, random_state=0).fit(X)
+    assert begun == [None, None]
 
 
 def test_labels_follow_their_rows_where_some_have_no_weight():
