@@ -322,3 +322,18 @@ def test_a_start_is_not_written_to():
     kept = mixture.means.clone()
     BigLearnEM(3, init=mixture, random_state=0).fit(X + 1)
     assert torch.equal(mixture.means, kept)
+
+
+@pytest.mark.parametrize("covariance_type", ["tied", "diag", "spherical", "VVE", "EEV"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_starts_of_other_covariances(covariance_type, gaps):
+    X, labels = clusters(6)
+    if gaps:
+        X[::5, 0] = np.nan
+    options = {"covariance_type": covariance_type, "random_state": 0, "warm_start": True}
+    model = BigLearnEM(3, init=labels, **options).fit(X)
+    assert model.mixture_.covariance_type == covariance_type
+    first = model.lower_bound_
+    assert model.fit(X).lower_bound_ >= first - 1e-9
+    plain = BigLearnEM(3, **options).fit(X)
+    assert model.lower_bound_ == pytest.approx(plain.lower_bound_, abs=1e-3)
