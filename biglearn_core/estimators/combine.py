@@ -41,7 +41,7 @@ class _Mixture(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CombinedComponents:
-    """Clusters that are made of the components of a mixture.
+    """Clusters that are made of the components of a mixture; the arrays are read-only.
 
     Parameters
     ----------
@@ -141,7 +141,10 @@ def combine_components(
         n_clusters = _elbow(entropies, weights.sum())
     groups = _groups(merges[: K - n_clusters], K)
     joined = np.stack([proba[:, list(group)].sum(axis=1) for group in groups], axis=1)
-    return CombinedComponents(joined.argmax(axis=1), joined, groups, entropies, merges)
+    labels = joined.argmax(axis=1)
+    for found in (labels, joined, entropies, merges):
+        found.flags.writeable = False
+    return CombinedComponents(labels, joined, groups, entropies, merges)
 
 
 def _merge_all(proba: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

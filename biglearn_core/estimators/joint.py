@@ -80,6 +80,7 @@ class JointEM(MixtureEstimator):
         Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
+        Features go by their names where the data have names.
     covariance_floor_ : float
         Least eigenvalue used, in the same units as `covariance_floor`.
     lower_bound_ : float

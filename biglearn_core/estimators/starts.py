@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start
+from biglearn_core.numerics.names import named_columns
 from biglearn_core.numerics.tables import with_nan
 from biglearn_core.system.numbers import shown
 
@@ -51,7 +52,8 @@ class Start:
 
         Parameters
         ----------
-        init : GMM or array-like
+        init : GMM, array-like or data frame
+            Columns of a frame of means are taken by name, where `X` has names.
         X : ndarray of shape (N, D)
         n_components : int
             K.
@@ -73,7 +75,8 @@ class Start:
         if isinstance(init, GMM):
             _check_mixture(init, X, n_components, feature_names, name)
             return cls(mixture=init)
-        array = _as_array(init, name)
+        names = None if feature_names is None else list(feature_names)
+        array = _as_array(named_columns(init, names, what=name), name)
         if array.ndim == 1:
             return cls(labels=_check_labels(array, len(X), n_components, name))
         return cls(means=_check_means(array, n_components, X.shape[1], name))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
 from biglearn_core.numerics.tables import is_frame
 
@@ -74,7 +74,8 @@ def positions(index: Any, names: Sequence[str] | None) -> Any:
     """
     if isinstance(index, str):
         raise ValueError(f"index must be a list of coordinates, got {index!r}: write [{index!r}]")
-    if getattr(getattr(index, "dtype", None), "kind", "UO") not in "UOT" or not _is_list(index):
+    listed = isinstance(index, Iterable) and not isinstance(index, Tensor)
+    if not listed or getattr(index, "ndim", 1) == 0:
         return index
     entries = list(index)
     n_names = sum(isinstance(entry, str) for entry in entries)
@@ -93,7 +94,7 @@ def positions(index: Any, names: Sequence[str] | None) -> Any:
     return [list(names).index(name) for name in entries]
 
 
-def named_columns(X: Any, names: Sequence[str] | None) -> Any:
+def named_columns(X: Any, names: Sequence[str] | None, *, what: str = "X") -> Any:
     """Take the columns of a data frame by name, where both sides have names.
 
     Parameters
@@ -101,6 +102,8 @@ def named_columns(X: Any, names: Sequence[str] | None) -> Any:
     X : array-like or data frame
     names : sequence of str, optional
         Of the columns wanted, in this order.
+    what : str, default "X"
+        What an error calls it.
 
     Returns
     -------
@@ -119,11 +122,7 @@ def named_columns(X: Any, names: Sequence[str] | None) -> Any:
     bad = {name: found[name] for name in names if found[name] != 1}
     if bad:
         raise ValueError(
-            f"X must have one column for each of the features {list(names)}; it has "
+            f"{what} must have one column for each of the features {list(names)}; it has "
             + ", ".join(f"{count or 'none'} named {name!r}" for name, count in bad.items())
         )
     return X[list(names)]
-
-
-def _is_list(index: Any) -> bool:
-    return isinstance(index, Sequence) or np.ndim(index) == 1

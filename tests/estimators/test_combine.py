@@ -190,3 +190,6 @@ def test_what_was_combined_is_frozen():
     assert isinstance(found, CombinedComponents)
     with pytest.raises(AttributeError):
         found.labels = None
+    for array in (found.labels, found.proba, found.entropies, found.merges):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0

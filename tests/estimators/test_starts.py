@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 from biglearn_core import GMM, BigLearnEM, JointEM
 from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.estimators.starts import Start
-from biglearn_core.search.search import MOVES
+from biglearn_core.search.search import MOVES, search_mixture
 
 ESTIMATORS = [BigLearnEM, JointEM]
 
@@ -155,6 +155,24 @@ def test_a_start_of_data_with_gaps(form):
     assert model.lower_bound_ == pytest.approx(plain.lower_bound_, abs=1e-3)
 
 
+def test_the_first_search_alone_of_data_with_gaps_begins_at_the_start(monkeypatch):
+    X, labels = clusters(4)
+    X[::5, 0] = np.nan
+    begun = []
+
+    def search(*data, init, **options):
+        begun.append(init)
+        return search_mixture(*data, init=init, **options)
+
+    monkeypatch.setattr("biglearn_core.search.incomplete.search_mixture", search)
+    model = BigLearnEM(3, init=labels, random_state=0).fit(X)
+    assert [init is None for init in begun] == [False, True]
+    np.testing.assert_allclose(model._scale.undo_mixture(begun[0]).means, model.means_, atol=0.1)
+    begun.clear()
+    BigLearnEM(3, random_state=0).fit(X)
+    assert begun == [None, None]
+
+
 def test_labels_follow_their_rows_where_some_have_no_weight():
     X, labels = clusters(0)
     weights = (np.arange(len(X)) % 3 > 0).astype(float)
@@ -243,6 +261,11 @@ def test_features_of_a_start_are_compared_by_name():
     with pytest.raises(ValueError, match=r"init has the features \['b', 'a'\], but X has \['a'"):
         JointEM(3, init=swapped).fit(frame)
     JointEM(3, init=swapped.marginal(["a", "b"])).fit(frame)
+    means = pandas.DataFrame(moments(X, labels)[1], columns=["a", "b"])
+    by_name = JointEM(3, init=means[["b", "a"]]).fit(frame)
+    np.testing.assert_allclose(by_name.means_, JointEM(3, init=means.to_numpy()).fit(frame).means_)
+    with pytest.raises(ValueError, match="init must have one column for each of the features"):
+        JointEM(3, init=means[["a"]]).fit(frame)
 
 
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
@@ -299,3 +322,18 @@ def test_a_start_is_not_written_to():
     kept = mixture.means.clone()
     BigLearnEM(3, init=mixture, random_state=0).fit(X + 1)
     assert torch.equal(mixture.means, kept)
+
+
+@pytest.mark.parametrize("covariance_type", ["tied", "diag", "spherical", "VVE", "EEV"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_starts_of_other_covariances(covariance_type, gaps):
+    X, labels = clusters(6)
+    if gaps:
+        X[::5, 0] = np.nan
+    options = {"covariance_type": covariance_type, "random_state": 0, "warm_start": True}
+    model = BigLearnEM(3, init=labels, **options).fit(X)
+    assert model.mixture_.covariance_type == covariance_type
+    first = model.lower_bound_
+    assert model.fit(X).lower_bound_ >= first - 1e-9
+    plain = BigLearnEM(3, **options).fit(X)
+    assert model.lower_bound_ == pytest.approx(plain.lower_bound_, abs=1e-3)
