@@ -519,11 +519,11 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         X: ArrayLike,
         sample_weight: ArrayLike | None,
         beside: Sequence[GMM] = (),
-        only_beside: bool = False,
+        **settings: bool,
     ) -> Self:
         """Bring the data to the preset's scale, fit them, and keep what was found.
 
-        Mixtures in `beside` are known for these data, in their units.
+        Mixtures in `beside` are known for these data, in their units; `settings` are of the search.
         """
         with kept_on_error(self), one_thread_an_operation():
             X, sample_weight, n_rows, given = self._prepare(X, sample_weight)
@@ -552,7 +552,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                     start = given.at_unit_scale(data.scale, X, sample_weight, K)
                     start = start.to(device=device, dtype=Z.dtype)
                 result, log_likelihood = self._fit_default(
-                    Z, weights, constraint, start, known, only_beside
+                    Z, weights, constraint, start, known, settings
                 )
             log_likelihood -= data.log_volume()
             self._keep(
@@ -570,7 +570,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        only_beside: bool,
+        settings: dict[str, bool],
     ) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError

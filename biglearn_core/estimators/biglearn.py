@@ -219,13 +219,13 @@ class BigLearnEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        only_beside: bool,
+        settings: dict[str, bool],
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,
             tol=self.tol,
             max_iter=self.max_iter or MOST_STEPS,
-            only_beside=only_beside,
+            **settings,
             plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture

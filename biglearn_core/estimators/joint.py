@@ -166,7 +166,7 @@ class JointEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        only_beside: bool,
+        settings: dict[str, bool],
     ) -> tuple[FitResult, float]:
         seed = self._seed()
         starts: list[Callable[[], GMM]]

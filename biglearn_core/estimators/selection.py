@@ -129,7 +129,10 @@ class _Candidates:
         beside = self._beside(covariance_type, n_components)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            estimator._fit(self._X, self._sample_weight, beside, only_beside=not search)
+            # The criterion charges for parameters: the search must not do so, too.
+            estimator._fit(
+                self._X, self._sample_weight, beside, only_beside=not search, optimism=False
+            )
         messages = tuple(str(warning.message) for warning in told)
         data = self._X, self._sample_weight
         charged = estimator._criteria(*data)

@@ -56,12 +56,15 @@ class Credit:
     covariance_type : str, default "full"
         Optimism is that of covariances of its own for every component; of variances of its own,
         feature by feature; or, where components have both in common, none.
+    counts_optimism : bool, default True
+        Whether optimism is taken at all.
     """
 
     n_rows: int
     covariance_floor: float
     plain: bool
     covariance_type: str = "full"
+    counts_optimism: bool = True
 
     def withheld(self, mixtures: GMM, n_mixtures: int, floored: Tensor) -> Tensor:
         """Tell what is taken from the log-likelihoods of mixtures.
@@ -149,7 +152,7 @@ class Credit:
         optimism : Tensor
             Of the same shape, in nats a row.
         """
-        if self.plain:
+        if self.plain or not self.counts_optimism:
             return torch.zeros_like(weights)
         structure = structure_of(self.covariance_type)
         D = structure.n_coordinates(n_features)

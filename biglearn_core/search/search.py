@@ -71,6 +71,8 @@ class SearchConfig:
         Times that other starts have led to the best optimum, after which it is believed.
     plain_likelihood : bool, default False
         Whether models are compared by their likelihood alone (`search.credit`).
+    optimism : bool, default True
+        Whether, unless that is so, what few rows gain for their parameters is not counted.
     coarse_tol : float, default 3e-5
         The same as `tol` for joint steps within the search.
     coarse_iter : int, default 60
@@ -97,6 +99,7 @@ class SearchConfig:
     max_steps: int | None = None
     max_returns: int = 2
     plain_likelihood: bool = False
+    optimism: bool = True
     coarse_tol: float = 3e-5
     coarse_iter: int = 60
     patience: int | None = None
@@ -259,7 +262,13 @@ def search_mixture(
             n_components,
             sample_weight=sample_weight,
             constraint=constraint,
-            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type),
+            credit=Credit(
+                X.shape[0],
+                covariance_floor,
+                config.plain_likelihood,
+                covariance_type,
+                counts_optimism=config.optimism,
+            ),
             rng=np.random.default_rng(seed),
             coarse_tol=config.coarse_tol,
             coarse_iter=config.coarse_iter,
