@@ -2,7 +2,17 @@
 
 from biglearn_core.datasets import load_dataset
 from biglearn_core.displays import CriterionDisplay, HistoryDisplay, MixtureDisplay
-from biglearn_core.estimators import BigLearnEM, JointEM
+from biglearn_core.estimators import (
+    BigLearnEM,
+    CombinedComponents,
+    ConditionalLaw,
+    JointEM,
+    MixtureClassifier,
+    MixtureOutlierDetector,
+    MixtureRegressor,
+    MixtureSelection,
+    combine_components,
+)
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
@@ -12,11 +22,18 @@ __version__ = "0.2.0"
 __all__ = [
     "GMM",
     "BigLearnEM",
+    "CombinedComponents",
+    "ConditionalLaw",
     "CriterionDisplay",
     "FitResult",
     "HistoryDisplay",
     "JointEM",
+    "MixtureClassifier",
     "MixtureDisplay",
+    "MixtureOutlierDetector",
+    "MixtureRegressor",
+    "MixtureSelection",
+    "combine_components",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

@@ -8,6 +8,9 @@ on marginals of rotated data (Cong and Li, AAAI 2024, arXiv 2312.11926).
 - M-step: proportions, means and covariances from these sums.
 - Floor: eigenvalues of the covariances of all coordinates below ε are raised to it, and α is added
   to the proportions.
+
+Covariances that have something in common, or a prior, are fitted in the M-step alone
+(`numerics.structures`, `numerics.prior`).
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from biglearn_core.numerics.density import LEAST_PROPORTION, Moments
 from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below, with_block
 from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank, low_rank_pays
 from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.prior import CovariancePrior
+from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
-__all__ = ["EMStep", "EMSteps", "em_step", "lockstep_em_step", "m_step"]
+__all__ = ["EMStep", "EMSteps", "em_step", "fit_covariances", "lockstep_em_step", "m_step"]
 
 # Numbers in the covariances from which on each component is worth a thread.
 _LARGE = 1_000_000
@@ -62,6 +67,9 @@ class EMSteps:
         The components of all mixtures after the step, one mixture after the other.
     log_likelihood : float64 Tensor of shape (B,)
         Weighted means of log p(y_T) before the step, in nats.
+    log_prior : float64 Tensor of shape (B,)
+        Log density of the covariances before the step under their prior, in nats a row; zero
+        without a prior.
     floored : bool Tensor of shape (B, K)
         Components with an eigenvalue that was raised to the floor.
     empty : bool Tensor of shape (B, K)
@@ -70,6 +78,7 @@ class EMSteps:
 
     model: GMM
     log_likelihood: Tensor
+    log_prior: Tensor
     floored: Tensor
     empty: Tensor
 
@@ -91,6 +100,7 @@ def em_step(
     index: Tensor | None = None,
     covariance_floor: float,
     weight_smoothing: float = 0.0,
+    prior: CovariancePrior | None = None,
 ) -> EMStep:
     """Take one EM step for the law of some coordinates.
 
@@ -99,14 +109,17 @@ def em_step(
     points : Points
         The data, already restricted to `index`.
     model : GMM
-        Over all D coordinates, in the same basis as the data.
+        Over all D coordinates, in the same basis as the data. The step keeps the type of its
+        covariances.
     index : int64 Tensor, optional
         The set T of coordinates to match; all when not given. Means outside T and covariance
-        blocks outside T×T keep their values, up to the floor.
+        blocks outside T×T keep their values, up to the floor. For full covariances alone.
     covariance_floor : float
         ε, the least eigenvalue of every covariance.
     weight_smoothing : float, default 0
         α ≥ 0, added to every proportion before they are scaled to sum to one.
+    prior : CovariancePrior, optional
+        For joint steps alone.
 
     Returns
     -------
@@ -116,15 +129,26 @@ def em_step(
     ------
     ValueError
         When a covariance is not positive definite, which a positive floor prevents as far as the
-        dtype can hold the ratio of the largest eigenvalue to the floor.
+        dtype can hold the ratio of the largest eigenvalue to the floor; or when some coordinates
+        of covariances that are not full, or that have a prior, are to be matched.
     """
-    stepped = _step(points, model, 1, index, covariance_floor, weight_smoothing)
+    if index is not None and (model.covariance_type != "full" or prior is not None):
+        raise ValueError(
+            "matching tasks on some coordinates are defined for full covariances without a prior, "
+            f"got covariance_type={model.covariance_type!r}: take joint steps"
+        )
+    stepped = _step(points, model, 1, index, covariance_floor, weight_smoothing, prior)
     return stepped.only()
 
 
 @one_thread_an_operation()
 def lockstep_em_step(
-    points: Points, mixtures: GMM, n_mixtures: int, *, covariance_floor: float
+    points: Points,
+    mixtures: GMM,
+    n_mixtures: int,
+    *,
+    covariance_floor: float,
+    prior: CovariancePrior | None = None,
 ) -> EMSteps:
     """Take a joint EM step of several mixtures at once.
 
@@ -140,6 +164,7 @@ def lockstep_em_step(
         B.
     covariance_floor : float
         ε.
+    prior : CovariancePrior, optional
 
     Returns
     -------
@@ -150,7 +175,7 @@ def lockstep_em_step(
     ValueError
         As by `em_step`, when a covariance of any of them is not positive definite.
     """
-    return _step(points, mixtures, n_mixtures, None, covariance_floor, 0.0)
+    return _step(points, mixtures, n_mixtures, None, covariance_floor, 0.0, prior)
 
 
 def _step(
@@ -160,23 +185,73 @@ def _step(
     index: Tensor | None,
     covariance_floor: float,
     weight_smoothing: float,
+    prior: CovariancePrior | None,
 ) -> EMSteps:
     density = model.density(points, index)
     moments, log_likelihood = density.expectation(points, n_mixtures)
     proportions, means, covariances = m_step(moments, density.origins, points.total)
     means, covariances = means.to(model.dtype), covariances.to(model.dtype)
+    log_prior, low_rank = torch.zeros_like(log_likelihood), None
     if index is not None:
         means = model.means.index_copy(1, index, means)
         covariances = with_block(model.covariances, index, covariances)
-    covariances, floored, low_rank = _floor(covariances, covariance_floor)
+    if model.covariance_type == "full" and prior is None:
+        covariances, floored, low_rank = _floor(covariances, covariance_floor)
+    else:
+        covariances, floored = fit_covariances(
+            model, proportions, covariances, n_mixtures, floor=covariance_floor, prior=prior
+        )
+        if prior is not None:
+            log_prior = prior.log_density(model.covariance_type, model.covariances, n_mixtures)
     weights = (proportions + weight_smoothing).to(model.dtype).view(n_mixtures, -1)
     weights = (weights / weights.sum(dim=1, keepdim=True)).flatten()
     return EMSteps(
-        GMM.unchecked(weights, means, covariances, low_rank),
+        GMM.unchecked(weights, means, covariances, low_rank, model.covariance_type),
         log_likelihood / points.total,
+        log_prior,
         floored.view(n_mixtures, -1),
         (proportions < LEAST_PROPORTION).view(n_mixtures, -1),
     )
+
+
+def fit_covariances(
+    model: GMM,
+    proportions: Tensor,
+    scatters: Tensor,
+    n_mixtures: int = 1,
+    *,
+    floor: float,
+    prior: CovariancePrior | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Take the M-step of covariances of the type of a mixture.
+
+    Parameters
+    ----------
+    model : GMM
+        Before the step; the components of B mixtures of K, one mixture after the other.
+    proportions : Tensor of shape (B K,)
+    scatters : Tensor of shape (B K, D, D)
+        Covariances of the points of every component about its mean.
+    n_mixtures : int, default 1
+        B.
+    floor : float
+        ε.
+    prior : CovariancePrior, optional
+
+    Returns
+    -------
+    covariances : Tensor of shape (B K, D, D)
+    floored : bool Tensor of shape (B K,)
+        Components with an eigenvalue that was raised to the floor.
+    """
+    structure = structure_of(model.covariance_type)
+    weights = proportions.to(scatters.dtype).view(n_mixtures, -1)
+    scatters = scatters.unflatten(0, weights.shape)
+    if prior is not None:
+        weights, scatters = prior.add(structure.name, weights, scatters)
+    before = model.covariances.unflatten(0, weights.shape)
+    covariances, floored = structure.fit(weights, scatters, floor, before=before)
+    return covariances.flatten(0, 1), floored.flatten()
 
 
 def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult, Trace
 from biglearn_core.matching import Schedule, Task, run_task
 from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.validation import check_fit, check_log_likelihood
@@ -33,6 +34,7 @@ def fit_joint_em(
     weight_smoothing: float = 0.0,
     tol: float = 0.0,
     sample_weight: Tensor | None = None,
+    prior: CovariancePrior | None = None,
     callback: Callback | None = None,
     chunk_size: int | None = None,
 ) -> FitResult:
@@ -43,7 +45,7 @@ def fit_joint_em(
     X : Tensor of shape (N, D)
         float32 or float64, on any device; N may be smaller than K.
     init : GMM
-        Start, of the same dtype and on the same device.
+        Start, of the same dtype and on the same device; the type of its covariances is kept.
     n_iter : int
         Iterations at most.
     covariance_floor : float
@@ -55,6 +57,8 @@ def fit_joint_em(
     sample_weight : Tensor of shape (N,), optional
         Non-negative; an integer weight acts as so many copies of the row. Their scale does not
         matter.
+    prior : CovariancePrior, optional
+        Of the covariances, the likelihood of which is then raised together with their prior.
     callback : callable, optional
         Called as callback(iteration, model) after every iteration, from 0; a true answer stops.
     chunk_size : int, optional
@@ -89,7 +93,7 @@ def fit_joint_em(
     with torch.inference_mode(), one_thread_an_operation():
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(n_iter):
-            step = run_task(task, points, model, n_local_steps=1, **options)
+            step = run_task(task, points, model, n_local_steps=1, prior=prior, **options)
             check_log_likelihood(step.log_likelihood, iteration, X.dtype)
             trace.append(task, step)
             model = step.model
@@ -97,7 +101,7 @@ def fit_joint_em(
             last = step.log_likelihood
             if (callback is not None and callback(iteration, model)) or converged:
                 break
-    return FitResult.of(model, trace, converged=converged)
+    return FitResult.of(model.with_feature_names(init.feature_names), trace, converged=converged)
 
 
 def fit_biglearn_em(
@@ -126,7 +130,7 @@ def fit_biglearn_em(
     X : Tensor of shape (N, D)
         float32 or float64, on any device; N may be smaller than K.
     init : GMM
-        Start, of the same dtype and on the same device.
+        Start, of the same dtype and on the same device, with full covariances.
     n_iter : int
         Iterations, one task each.
     n_local_steps : int, default 5
@@ -185,6 +189,11 @@ def fit_biglearn_em(
         callback=callback,
         chunk_size=chunk_size,
     )
+    if init.covariance_type != "full":
+        raise ValueError(
+            f"init has covariance_type={init.covariance_type!r}, but matching tasks on some "
+            "coordinates are defined for full covariances: use fit_joint_em"
+        )
     n_local_steps = check_integer("n_local_steps", n_local_steps, least=1)
     schedule = Schedule(
         n_features=init.n_features,
@@ -210,7 +219,7 @@ def fit_biglearn_em(
         points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
         for iteration in range(len(trace), n_iter):
             task = schedule.task(iteration, iteration / n_iter)
-            step = run_task(task, points, model, n_local_steps=n_local_steps, **options)
+            step = run_task(task, points, model, n_local_steps=n_local_steps, prior=None, **options)
             check_log_likelihood(step.log_likelihood, iteration, X.dtype)
             trace.append(task, step)
             model = step.model
@@ -218,4 +227,4 @@ def fit_biglearn_em(
             state.save(model, trace, last=bool(stop) or iteration + 1 == n_iter)
             if stop:
                 break
-    return FitResult.of(model, trace)
+    return FitResult.of(model.with_feature_names(init.feature_names), trace)

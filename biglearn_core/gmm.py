@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from biglearn_core.numerics.arguments import (
@@ -14,20 +16,23 @@ from biglearn_core.numerics.arguments import (
     check_points,
     check_values,
 )
+from biglearn_core.numerics.arrays import in_kind
 from biglearn_core.numerics.density import Density
 from biglearn_core.numerics.evaluation import Evaluation, evaluate, evaluate_differentiably
 from biglearn_core.numerics.forms import choose_density
 from biglearn_core.numerics.linalg import symmetrize
+from biglearn_core.numerics.names import positions
 from biglearn_core.numerics.parameters import Parameters
 from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.structures import structure_of
 
 __all__ = ["GMM"]
 
-Index = Tensor | Sequence[int] | Sequence[bool]
+Index = Tensor | np.ndarray | Sequence[int] | Sequence[bool] | Sequence[str]
 
 
 class GMM(Parameters):
-    """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k) with full covariances.
+    """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k).
 
     Parameters
     ----------
@@ -35,19 +40,29 @@ class GMM(Parameters):
         Mixing proportions π; non-negative, summing to one.
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
-        Symmetric positive definite.
+        Symmetric positive definite. Arrays are taken as well as tensors, and become float64 tensors
+        on the CPU.
+    covariance_type : str, default "full"
+        What they have in common: "tied" (all are the same), "diag", "spherical", or another type of
+        mclust by its letters (`numerics.structures`). Parameters are counted by it, EM steps keep
+        it, and so do marginals, conditionals and images of a type that these cannot break.
+
+    feature_names : sequence of D str, optional
+        Names of the coordinates: marginals, conditionals and copies keep them, images do not.
 
     Raises
     ------
     TypeError
-        When an argument is no float32 or float64 tensor, or dtypes or devices differ.
+        When an argument is no array, nor float32 or float64 tensor, or dtypes or devices differ.
     ValueError
-        When shapes disagree, a value is not finite, the weights are no distribution, or a
-        covariance is not symmetric positive definite.
+        When shapes disagree, a value is not finite, the weights are no distribution, a covariance
+        is not symmetric positive definite, or the covariances are not of the type.
 
     Notes
     -----
-    Instances never change; the tensors must not be written to. Log densities are in nats. How the
+    Instances never change; the tensors must not be written to. Points may be tensors, which are
+    answered by tensors, or arrays, lists and data frames, which are answered by ndarrays of the
+    model's dtype. Log densities are in nats. How the
     parameters are checked, copied and saved is told by `Parameters`.
 
     `low_rank` holds the covariances once more where an EM step left them as a multiple of I plus
@@ -57,26 +72,31 @@ class GMM(Parameters):
     differentiated by points and parameters that require it.
     """
 
+    @in_kind
     def evaluate(self, X: Tensor, *, chunk_size: int | None = None) -> Evaluation:
         """Everything that one pass over points tells, for several answers at once.
 
         Parameters
         ----------
-        X : Tensor of shape (N, D)
+        X : Tensor or array-like of shape (N, D)
+            A tensor of the model's dtype and on its device; or anything else that holds numbers,
+            which is converted to that dtype. Of a data frame the columns of `feature_names` are
+            taken, where both have names.
         chunk_size : int, optional
             Points evaluated at once; picked from a memory bound when not given.
 
         Returns
         -------
         evaluation : Evaluation
-            Log densities, responsibilities and labels, of every row as if it were the only one.
+            Log densities, responsibilities and labels, of every row as if it were the only one; in
+            NumPy where `X` is no tensor.
 
         Raises
         ------
         ValueError
-            When `X` is not of shape (N, D), or not finite.
+            When `X` is not of shape (N, D), or not finite, or lacks a column.
         TypeError
-            When dtype or device of `X` are not the model's.
+            When dtype or device of a tensor are not the model's.
         """
         check_points(X, self.means)
         if chunk_size is not None:
@@ -86,12 +106,13 @@ class GMM(Parameters):
             return evaluate_differentiably(X, *parameters)
         return evaluate(X, *parameters, self.low_rank, chunk_size=chunk_size)
 
+    @in_kind
     def component_log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Log of each component's share of the density.
 
         Parameters
         ----------
-        X : Tensor of shape (N, D)
+        X : Tensor or array-like of shape (N, D)
         chunk_size : int, optional
             As in `evaluate`, and so are the errors.
 
@@ -103,12 +124,13 @@ class GMM(Parameters):
         """
         return self.evaluate(X, chunk_size=chunk_size).component_log_prob().T
 
+    @in_kind
     def log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Log density of every point.
 
         Parameters
         ----------
-        X : Tensor of shape (N, D)
+        X : Tensor or array-like of shape (N, D)
         chunk_size : int, optional
             As in `evaluate`, and so are the errors.
 
@@ -119,12 +141,13 @@ class GMM(Parameters):
         """
         return self.evaluate(X, chunk_size=chunk_size).log_prob()
 
+    @in_kind
     def responsibilities(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Posterior probability of every component.
 
         Parameters
         ----------
-        X : Tensor of shape (N, D)
+        X : Tensor or array-like of shape (N, D)
         chunk_size : int, optional
             As in `evaluate`, and so are the errors.
 
@@ -135,12 +158,13 @@ class GMM(Parameters):
         """
         return self.evaluate(X, chunk_size=chunk_size).responsibilities().T
 
+    @in_kind
     def predict(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
         """Most probable component of every point.
 
         Parameters
         ----------
-        X : Tensor of shape (N, D)
+        X : Tensor or array-like of shape (N, D)
         chunk_size : int, optional
             As in `evaluate`, and so are the errors.
 
@@ -224,8 +248,8 @@ class GMM(Parameters):
 
         Parameters
         ----------
-        index : sequence of int, or of D bool
-            Distinct coordinates, in the order wanted; or a mask.
+        index : sequence of int, of str, or of D bool
+            Distinct coordinates, by position or name, in the order wanted; or a mask.
 
         Returns
         -------
@@ -235,22 +259,24 @@ class GMM(Parameters):
         Raises
         ------
         ValueError
-            When `index` is empty, repeats a coordinate, leaves 0..D−1, or is a mask of another
-            length.
+            When `index` is empty, repeats a coordinate, leaves 0..D−1, names what is no feature, or
+            is a mask of another length.
         """
-        index = check_index(index, self.n_features, self.device)
+        index = self._coordinates(index)
         covariances = self.covariances[:, index[:, None], index]
-        return GMM.unchecked(self.weights, self.means[:, index], covariances)
+        kept = structure_of(self.covariance_type).of_marginals
+        names = self._names_of(index)
+        return GMM.unchecked(self.weights, self.means[:, index], covariances, None, kept, names)
 
-    def condition(self, index: Index, values: Tensor | Sequence[float]) -> GMM:
+    def condition(self, index: Index, values: Tensor | ArrayLike) -> GMM:
         """Law of the other coordinates, given some.
 
         Parameters
         ----------
-        index : sequence of int of length d < D, or of D bool
-            The coordinates that are known.
+        index : sequence of int or str of length d < D, or of D bool
+            The coordinates that are known, by position or name.
         values : sequence of float of length d
-            What they are; finite.
+            What they are; finite. A number where d is one.
 
         Returns
         -------
@@ -263,7 +289,7 @@ class GMM(Parameters):
             When `index` is no proper subset of the coordinates, `values` has another length or is
             not finite, or the law asked for cannot be held in the model's dtype.
         """
-        known = check_index(index, self.n_features, self.device)
+        known = self._coordinates(index)
         if len(known) == self.n_features:
             raise ValueError("all coordinates are given; leave at least one out of index")
         values = check_values(values, len(known), like=self.means)
@@ -281,6 +307,8 @@ class GMM(Parameters):
             evidence.responsibilities(values[None])[0],
             (self.means[:, rest].double() + shift).to(self.dtype),
             symmetrize(covariances).to(self.dtype),
+            covariance_type=evidence.covariance_type,
+            feature_names=self._names_of(rest),
         ).checked("the conditional law")
 
     def transform(self, A: Tensor) -> GMM:
@@ -321,6 +349,14 @@ class GMM(Parameters):
         low_rank = self.low_rank.rotate(A)
         return GMM.unchecked(self.weights, self.means @ A.mT, low_rank.dense(), low_rank)
 
+    def _coordinates(self, index: Index) -> Tensor:
+        return check_index(positions(index, self.feature_names), self.n_features, self.device)
+
+    def _names_of(self, index: Tensor) -> tuple[str, ...] | None:
+        names = self.feature_names
+        return None if names is None else tuple(names[i] for i in index.tolist())
+
     def _image(self, A: Tensor) -> GMM:
         covariances = symmetrize(A @ self.covariances @ A.mT)
-        return GMM.unchecked(self.weights, self.means @ A.mT, covariances)
+        kept = structure_of(self.covariance_type).of_images
+        return GMM.unchecked(self.weights, self.means @ A.mT, covariances, covariance_type=kept)

@@ -17,6 +17,7 @@ from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import haar_orthogonal
 from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.system.numbers import check_integer, check_real, check_seed
 
 __all__ = ["TASK_KINDS", "Schedule", "Task", "run_task"]
@@ -189,6 +190,7 @@ def run_task(
     n_local_steps: int,
     covariance_floor: float,
     weight_smoothing: float,
+    prior: CovariancePrior | None = None,
 ) -> EMStep:
     """Match one law: transform, take EM steps on the task's coordinates, transform back.
 
@@ -202,6 +204,8 @@ def run_task(
         W, steps on the same coordinates.
     covariance_floor, weight_smoothing : float
         As in `em_step`.
+    prior : CovariancePrior, optional
+        Of joint tasks alone.
 
     Returns
     -------
@@ -226,6 +230,7 @@ def run_task(
             index=index,
             covariance_floor=covariance_floor,
             weight_smoothing=weight_smoothing,
+            prior=prior,
         )
         model = step.model
     return step if A is None else replace(step, model=step.model.rotate(A.mT))

@@ -36,6 +36,11 @@ def random_points(seed, *, N=200, D=3, dtype=torch.float64):
     return torch.tensor(X, dtype=dtype)
 
 
+def blobs(seed=0, *, n=60, D=2, gap=8.0):
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.normal(m, 1, (n, D)) for m in (0, gap)])
+
+
 def parameters(model):
     return [p.double().numpy() for p in (model.weights, model.means, model.covariances)]
 

@@ -1,7 +1,9 @@
 """The mixture's laws against scipy, numpy and each other."""
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from biglearn_core.em import em_step
+from biglearn_core.fit import fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start
 from biglearn_core.numerics import lowrank
 from biglearn_core.numerics.points import Points
+from biglearn_core.system.persistence import save_arrays
 from tests.helpers import TOLERANCE, assert_same_model, parameters, random_gmm, random_points
 from tests.oracle import naive_log_prob
 
@@ -134,7 +138,18 @@ GOOD = {
         ({"weights": torch.tensor([0.5, 0.6])}, ValueError, "sum to 1"),
         ({"weights": torch.tensor([1.5, -0.5])}, ValueError, "non-negative"),
         ({"weights": torch.tensor([1.0])}, ValueError, r"weights must have shape \(2,\)"),
-        ({"weights": [0.5, 0.5]}, TypeError, "must be a torch.Tensor, got list"),
+        ({"weights": [0.5, 0.5]}, TypeError, "share dtype"),
+        (
+            {"weights": "half"},
+            TypeError,
+            "weights must be a tensor or an array.*got str",
+        ),
+        ({"means": [[0.0], [0.0, 1.0]]}, TypeError, "means must be a tensor or an array"),
+        ({"feature_names": "ab"}, TypeError, "list of names"),
+        ({"feature_names": ["a", 1]}, TypeError, "must be texts"),
+        ({"feature_names": ["a"]}, ValueError, "must hold 2 names"),
+        ({"feature_names": ["a", "a"]}, ValueError, "must differ"),
+        ({"feature_names": ["a", "b\0"]}, ValueError, "NUL"),
         ({"weights": torch.tensor([1, 0])}, TypeError, "int64"),
         ({"weights": torch.tensor([0.5, 0.5]).double()}, TypeError, "share dtype"),
         ({"means": torch.zeros(2)}, ValueError, r"means must have shape \(K, D\)"),
@@ -159,8 +174,13 @@ def test_bad_points_and_indices_are_refused():
         model.log_prob(torch.zeros(3, 5))
     with pytest.raises(TypeError, match="convert one"):
         model.log_prob(torch.zeros(3, 2, dtype=torch.float64))
-    with pytest.raises(TypeError, match="ndarray"):
-        model.log_prob(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"shape \(N, 2\)"):
+        model.log_prob(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match="could not convert"):
+        model.log_prob([["a", "b"]])
+    for missing in ([[0.0, None]], np.ma.masked_equal([[0.0, 9.0]], 9.0)):
+        with pytest.raises(ValueError, match="NaN or infinity in 1 of 1 rows"):
+            model.log_prob(missing)
     for index, text in [([], "non-empty"), ([0, 0], "repeat"), ([2], r"0\.\.1")]:
         with pytest.raises(ValueError, match=text):
             model.marginal(index)
@@ -194,7 +214,9 @@ def test_a_mask_of_coordinates_is_a_mask(mask):
         ([True, 2], "coordinates or a mask, got some of each"),
         ([0.0, 1.0], "list of coordinates"),
         (torch.tensor([1j]), "list of coordinates"),
-        (["a"], "list of coordinates"),
+        (["a"], r"no feature_names.*with_feature_names"),
+        (["a", 1], "names or positions, got some of each"),
+        ("a", r"write \['a'\]"),
         (None, "list of coordinates"),
         (1, "list of coordinates"),
         ([-1], r"0\.\.2"),
@@ -360,3 +382,146 @@ def test_an_invalid_mixture_is_not_passed_on():
     ):
         with pytest.raises(ValueError, match="weights must be finite"):
             use()
+
+
+QUESTIONS = ("component_log_prob", "log_prob", "responsibilities", "predict")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_arrays_are_answered_by_arrays_of_the_dtype_of_the_model(question, dtype):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    model, X = random_gmm(0, dtype=dtype), random_points(0, N=20, dtype=torch.float64)
+    ask = getattr(model, question)
+    expected = ask(X.to(dtype)).numpy()
+    columns = ["a", "b", "c"]
+    read_only = X.numpy().copy()
+    read_only.flags.writeable = False
+    for table in (
+        X.numpy(),
+        read_only,
+        X.numpy().astype(np.float32) if dtype == torch.float32 else np.asfortranarray(X.numpy()),
+        X.tolist(),
+        pandas.DataFrame(X.numpy(), columns=columns),
+        polars.DataFrame(X.numpy(), schema=columns),
+    ):
+        answer = ask(table)
+        assert type(answer) is np.ndarray
+        assert answer.dtype == expected.dtype
+        np.testing.assert_array_equal(answer, expected)
+    chunked = ask(X.to(dtype), chunk_size=3)
+    np.testing.assert_array_equal(ask(X.numpy(), chunk_size=3), chunked)
+
+
+def test_an_evaluation_of_arrays_tells_all_in_arrays():
+    model, X = random_gmm(0), random_points(0)
+    tensors, arrays = model.evaluate(X), model.evaluate(X.numpy())
+    for question in ("component_log_prob", "log_prob", "responsibilities", "labels"):
+        answer = getattr(arrays, question)()
+        assert type(answer) is np.ndarray
+        np.testing.assert_array_equal(answer, getattr(tensors, question)())
+
+
+def test_arrays_are_answered_without_gradients():
+    model, X = random_gmm(0), random_points(0)
+    means = model.means.clone().requires_grad_()
+    law = GMM(model.weights, means, model.covariances)
+    assert law.log_prob(X).requires_grad
+    np.testing.assert_allclose(law.log_prob(X.numpy()), model.log_prob(X))
+
+
+def test_parameters_may_be_arrays():
+    model = random_gmm(0)
+    arrays = [array.copy() for array in parameters(model)]
+    made = GMM(*arrays)
+    assert_same_model(made, model, rtol=0, atol=0)
+    arrays[1][:] = 0  # of which the mixture has a copy
+    assert_same_model(made, model, rtol=0, atol=0)
+    assert GMM([1], [[0, 0]], [[[1, 0], [0, 1]]]).dtype == torch.float64
+
+
+NAMES = ("x", "y", "z")
+
+
+def test_names_stand_for_positions():
+    model = random_gmm(0).with_feature_names(NAMES)
+    for index in (["z", "x"], ("z", "x"), np.array(["z", "x"])):
+        part = model.marginal(index)
+        assert_same_model(part, model.marginal([2, 0]), rtol=0, atol=0)
+        assert part.feature_names == ("z", "x")
+    given = model.condition(["z", "x"], [0.1, 0.2])
+    assert_same_model(given, model.condition([2, 0], [0.1, 0.2]), rtol=0, atol=0)
+    assert given.feature_names == ("y",)
+    assert_same_model(model.condition(["y"], 0.3), model.condition([1], np.array([0.3])))
+    with pytest.raises(ValueError, match=r"names \['w'\], but the features are \['x', 'y', 'z'\]"):
+        model.marginal(["x", "w"])
+    with pytest.raises(ValueError, match="must not repeat"):
+        model.marginal(["x", "x"])
+
+
+def test_names_go_with_the_mixture(tmp_path, monkeypatch):
+    model = random_gmm(0).with_feature_names(np.array(NAMES))
+    model.save(tmp_path / "model.npz")
+    for made in (
+        model,
+        model.clone(),
+        model.dense(),
+        model.to(dtype=torch.float32),
+        model.to(device="cpu"),
+        GMM.load(tmp_path / "model.npz"),
+        GMM.from_arrays(model.arrays()),
+        low_rank_gmm(torch.float64, monkeypatch).with_feature_names(NAMES).clone(),
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        fit_joint_em(random_points(0), model, n_iter=1, covariance_floor=1e-4).model,
+    ):
+        assert made.feature_names == NAMES
+    assert model.transform(torch.eye(3)).feature_names is None
+    assert model.with_feature_names(None).feature_names is None
+    with pytest.raises(ValueError, match="holds no valid mixture: feature_names must differ"):
+        GMM.from_arrays(model.arrays() | {"feature_names": np.array(["x", "x", "y"])})
+
+
+def test_files_without_names_still_load(tmp_path):
+    model = random_gmm(0)
+    save_arrays(
+        tmp_path / "old.npz",
+        {n: getattr(model, n) for n in ("weights", "means")} | {"covariances": model.covariances},
+    )
+    assert GMM.load(tmp_path / "old.npz").feature_names is None
+
+
+def test_frames_are_read_by_name_where_both_have_names():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    model = random_gmm(0).with_feature_names(NAMES)
+    X = random_points(0, N=20).numpy()
+    more = np.column_stack([X[:, 2], np.arange(20), X[:, 0], X[:, 1]])
+    frame = pandas.DataFrame(more, columns=["z", "row", "x", "y"]).assign(name="text")
+    for table in (frame, polars.DataFrame(frame.to_dict("list"))):
+        np.testing.assert_array_equal(model.log_prob(table), model.log_prob(X))
+        np.testing.assert_array_equal(
+            model.marginal(["z"]).log_prob(table), model.marginal([2]).log_prob(X[:, [2]])
+        )
+    numbered = pandas.DataFrame(X)
+    np.testing.assert_array_equal(model.log_prob(numbered), model.log_prob(X))
+    for bad, text in (
+        (frame.drop(columns="y"), "it has none named 'y'"),
+        (pandas.concat([frame, frame[["y"]]], axis=1), "it has 2 named 'y'"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            model.log_prob(bad)
+
+
+def test_a_mixture_is_shown_in_three_lines():
+    lines = repr(random_gmm(0).with_feature_names(NAMES)).splitlines()
+    assert lines[0] == "GMM(K=4, D=3, dtype=float64, device=cpu)"
+    assert lines[2] == "  features: 'x', 'y', 'z'"
+    large = random_gmm(0, K=50, D=40, dtype=torch.float32)
+    lines = repr(large).splitlines()
+    assert len(lines) == 3
+    assert lines[1].endswith("…")
+    assert max(map(len, lines)) < 500
+    tied = torch.eye(2).double().repeat(2, 1, 1)
+    shown = repr(GMM([0.25, 0.75], np.zeros((2, 2)), tied, covariance_type="tied"))
+    assert "covariance_type='tied'" in shown
+    assert "weights: 0.25, 0.75" in shown

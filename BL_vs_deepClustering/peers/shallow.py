@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from biglearn_core.experiments.parallel import progress
-from biglearn_core.numerics.arguments import n_mixture_parameters
+from biglearn_core.numerics.structures import n_mixture_parameters
 from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.training import Clustering
 

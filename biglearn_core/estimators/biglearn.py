@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from biglearn_core.fit import fit_biglearn_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.numerics.points import Points
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.incomplete import search_incomplete
 from biglearn_core.search.search import SearchConfig, SearchResult, search_mixture
 from biglearn_core.system.numbers import check_real
@@ -37,6 +39,21 @@ class BigLearnEM(MixtureEstimator):
     ----------
     n_components : int, default 1
         K.
+    init : GMM or array-like, optional
+        Start of the first basin, in place of those that are drawn: a mixture in the units of the
+        data, labels of the rows (integers in 0..K−1), or means of shape (K, D). Labels become the
+        shares, means and covariances of their rows; means label every row by the nearest of them,
+        at unit scale, and then the same. The search goes on from other starts, so that it ends at
+        least as high. In data with gaps it starts EM on the observed values, and the first search.
+        Refused with preset="paper".
+    covariance_type : str, default "full"
+        What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
+        (all the same), "diag", "spherical"; or another of mclust's families by its letters for
+        volume, shape and orientation, equal or varying: EII, EEI, VEI, EVI, VEE, EVE, VVE, EEV,
+        VEV, EVV. "spherical" and EII, EVE, VVE, EEV and VEV are no such law any more in other units
+        of single features: they are fitted in the units of the data, so that features measured in
+        small units count for more, and only a common factor leaves them alone. All others do not
+        depend on units. Not used by preset="paper", which is "full".
     preset : {"default", "paper"}, default "default"
         "paper" takes the data as they are, starts at N(0, I), and runs 2000 iterations of 5 local
         steps with 40 % joint, 10 % marginal and 50 % transformed marginal tasks, floor 1e-5 and
@@ -44,7 +61,12 @@ class BigLearnEM(MixtureEstimator):
     covariance_floor : float, optional
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
-        and far apart that this would blur them; the paper's are in units of the data.
+        and far apart, or features so strongly correlated, that this would blur them; the
+        paper's are in units of the data.
+    covariance_prior : {None, "conjugate"}, default None
+        "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
+        has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
+        few rows to a feature. The likelihood is then raised together with it.
     weight_smoothing : float, optional
         α of the paper's weight update, 1/√K when not given; preset="paper" alone, since it draws
         unequal weights to uniform.
@@ -55,6 +77,9 @@ class BigLearnEM(MixtureEstimator):
         The last joint steps stop when the mean log-likelihood rises by less; in nats.
     n_init : int, default 1
         Multiplies how long the default goes on from other starts. Not used by preset="paper".
+    warm_start : bool, default False
+        Whether a fit starts from what the last one has found, in place of `init`: `n_components`
+        and the features must be the same. Refused with preset="paper".
     plain_likelihood : bool, default False
         Whether models are compared by likelihood alone. The likelihood of a mixture has no maximum:
         a component that shrinks onto a few rows gains without end. Unless this is true, what a
@@ -75,9 +100,11 @@ class BigLearnEM(MixtureEstimator):
     ----------
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, D)
-    covariances_, precisions_ : ndarray of shape (K, D, D)
+    covariances_, precisions_ : ndarray
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
+        Features go by their names where the data have names.
     covariance_floor_ : float
         Least eigenvalue used, in the same units as `covariance_floor`.
     lower_bound_ : float
@@ -125,12 +152,16 @@ class BigLearnEM(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
+        init: GMM | ArrayLike | None = None,
+        covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
+        covariance_prior: Literal["conjugate"] | None = None,
         weight_smoothing: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
+        warm_start: bool = False,
         plain_likelihood: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -138,11 +169,15 @@ class BigLearnEM(MixtureEstimator):
     ) -> None:
         super().__init__(
             n_components,
+            init=init,
+            covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
+            covariance_prior=covariance_prior,
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
+            warm_start=warm_start,
             random_state=random_state,
             device=device,
             verbose=verbose,
@@ -172,17 +207,25 @@ class BigLearnEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, a feature has no
-            value, there are fewer rows than components, or a parameter is out of range.
+            value, there are fewer rows than components, a parameter is out of range, or a start
+            does not go with the data.
         """
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        start: GMM | None,
+        beside: Sequence[GMM],
+        settings: dict[str, bool],
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,
             tol=self.tol,
             max_iter=self.max_iter or MOST_STEPS,
+            **settings,
             plain_likelihood=self.plain_likelihood,
         )
         search = search_incomplete if torch.isnan(Z).any() else search_mixture
@@ -195,12 +238,17 @@ class BigLearnEM(MixtureEstimator):
             result = search(
                 Z,
                 self.n_components,
-                covariance_floor=floor,
+                covariance_floor=constraint.floor,
+                covariance_type=constraint.covariance_type,
+                prior=constraint.prior,
                 seed=self._seed(),
                 config=config,
                 sample_weight=weights,
+                init=start,
+                beside=[model.to(device=Z.device) for model in beside],
                 progress=progress,
             )
+        self._gain_of_thinness = result.gain_of_thinness
         if not result.converged:
             warn_not_converged(config.max_iter)
         return result, result.log_likelihood
@@ -229,6 +277,8 @@ class BigLearnEM(MixtureEstimator):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        if isinstance(self.init, str):
+            raise ValueError(f"init must be None, a GMM, labels or means, got {self.init!r}")
         if self.weight_smoothing is not None:
             check_real("weight_smoothing", self.weight_smoothing, least=0)
         if not isinstance(self.plain_likelihood, bool | np.bool_):

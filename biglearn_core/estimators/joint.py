@@ -17,34 +17,54 @@ from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import drawn_in, kmeans_plusplus_start, kmeans_start, random_points_start
 from biglearn_core.numerics.points import Points
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.system.progress import progress_bar
 
 __all__ = ["JointEM"]
 
 
 class JointEM(MixtureEstimator):
-    """Gaussian mixture with full covariances, fitted by ordinary EM.
+    """Gaussian mixture fitted by ordinary EM.
 
     Parameters
     ----------
     n_components : int, default 1
         K.
-    init : {"kmeans", "k-means++", "random"} or GMM, default "kmeans"
+    init : {"kmeans", "k-means++", "random"}, GMM or array-like, default "kmeans"
         Start: clusters of k-means, cells around rows drawn by k-means++, random rows, or a given
-        mixture in the units of the data. Not used by preset="paper".
+        one: a mixture in the units of the data, labels of the rows (integers in 0..K−1), or means
+        of shape (K, D). Labels become the shares, means and covariances of their rows; means label
+        every row by the nearest of them, at unit scale, and then the same. preset="paper" does not
+        use the names, and refuses a given start.
+    covariance_type : str, default "full"
+        What the covariances have in common, by scikit-learn's names: "full" (each its own), "tied"
+        (all the same), "diag", "spherical"; or another of mclust's families by its letters for
+        volume, shape and orientation, equal or varying: EII, EEI, VEI, EVI, VEE, EVE, VVE, EEV,
+        VEV, EVV. "spherical" and EII, EVE, VVE, EEV and VEV are no such law any more in other units
+        of single features: they are fitted in the units of the data, so that features measured in
+        small units count for more, and only a common factor leaves them alone. All others do not
+        depend on units. Not used by preset="paper", which is "full".
     preset : {"default", "paper"}, default "default"
         "paper" is the published baseline: data as they are, start N(0, I), 500 iterations, floor
         1e-5 (Cong and Li, AAAI 2024, simulation).
     covariance_floor : float, optional
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
         not given 1e-4 (a hundredth of a standard deviation), and less where clusters are so tight
-        and far apart that this would blur them; the paper's 1e-5 is in units of the data.
+        and far apart, or features so strongly correlated, that this would blur them; the
+        paper's 1e-5 is in units of the data.
+    covariance_prior : {None, "conjugate"}, default None
+        "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and
+        has its size from the data (`numerics.prior`; Fraley and Raftery, 2007): for components of
+        few rows to a feature. The likelihood is then raised together with it.
     max_iter : int, optional
         EM steps at most; 500 when not given.
     tol : float, default 1e-5
         EM stops when the mean log-likelihood rises by less; in nats. Not used by preset="paper".
     n_init : int, default 1
-        Starts, the best outcome of which is kept. Not used by preset="paper".
+        Starts, the best outcome of which is kept; a given start is one. Not used by preset="paper".
+    warm_start : bool, default False
+        Whether a fit starts from what the last one has found, in place of `init`: `n_components`
+        and the features must be the same. Refused with preset="paper".
     random_state : int, RandomState instance or None, default None
     device : {"auto", "cpu", "cuda"}, default "auto"
         "auto" takes a CUDA device where there is one.
@@ -56,9 +76,11 @@ class JointEM(MixtureEstimator):
     ----------
     weights_ : ndarray of shape (K,)
     means_ : ndarray of shape (K, D)
-    covariances_, precisions_ : ndarray of shape (K, D, D)
+    covariances_, precisions_ : ndarray
+        Of shape (K, D, D); (D, D) where they are tied, (K, D) diagonal, (K,) spherical.
     mixture_ : GMM
         The same law, with marginals, conditionals, linear images, sampling, save and load.
+        Features go by their names where the data have names.
     covariance_floor_ : float
         Least eigenvalue used, in the same units as `covariance_floor`.
     lower_bound_ : float
@@ -85,28 +107,34 @@ class JointEM(MixtureEstimator):
         self,
         n_components: int = 1,
         *,
-        init: Literal["kmeans", "k-means++", "random"] | GMM = "kmeans",
+        init: Literal["kmeans", "k-means++", "random"] | GMM | ArrayLike = "kmeans",
+        covariance_type: str = "full",
         preset: Literal["default", "paper"] = "default",
         covariance_floor: float | None = None,
+        covariance_prior: Literal["conjugate"] | None = None,
         max_iter: int | None = None,
         tol: float = 1e-5,
         n_init: int = 1,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         verbose: int = 0,
     ) -> None:
         super().__init__(
             n_components,
+            init=init,
+            covariance_type=covariance_type,
             preset=preset,
             covariance_floor=covariance_floor,
+            covariance_prior=covariance_prior,
             max_iter=max_iter,
             tol=tol,
             n_init=n_init,
+            warm_start=warm_start,
             random_state=random_state,
             device=device,
             verbose=verbose,
         )
-        self.init = init
 
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> JointEM:
         """Fit the mixture.
@@ -127,16 +155,26 @@ class JointEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, there are fewer
-            rows than components, or a parameter is out of range.
+            rows than components, a parameter is out of range, or a start does not go with the data.
         """
         return self._fit(X, sample_weight)
 
     def _fit_default(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        Z: Tensor,
+        weights: Tensor | None,
+        constraint: Constraint,
+        start: GMM | None,
+        beside: Sequence[GMM],
+        settings: dict[str, bool],
     ) -> tuple[FitResult, float]:
         seed = self._seed()
-        starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
-        best, log_likelihood = self._best(Z, weights, floor, starts, tol=self.tol)
+        starts: list[Callable[[], GMM]]
+        if start is not None:
+            starts = [lambda: start]
+        else:
+            starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
+        best, log_likelihood = self._best(Z, weights, constraint, starts, tol=self.tol)
         if not best.converged:
             warn_not_converged(self.max_iter or MOST_STEPS)
         return best, log_likelihood
@@ -144,13 +182,14 @@ class JointEM(MixtureEstimator):
     def _fit_paper(
         self, Z: Tensor, weights: Tensor | None, floor: float
     ) -> tuple[FitResult, float]:
-        return self._best(Z, weights, floor, [partial(self._paper_start, Z, self._seed())], tol=0.0)
+        starts = [partial(self._paper_start, Z, self._seed())]
+        return self._best(Z, weights, Constraint(floor), starts, tol=0.0)
 
     def _best(
         self,
         Z: Tensor,
         weights: Tensor | None,
-        floor: float,
+        constraint: Constraint,
         starts: Sequence[Callable[[], GMM]],
         *,
         tol: float,
@@ -163,13 +202,21 @@ class JointEM(MixtureEstimator):
                 bar.update()
 
             def fit(start: Callable[[], GMM]) -> tuple[FitResult, float]:
+                model = start()
                 result = fit_joint_em(
                     Z,
-                    start(),
+                    GMM.unchecked(
+                        model.weights,
+                        model.means,
+                        model.covariances,
+                        model.low_rank,
+                        constraint.covariance_type,
+                    ),
                     n_iter=n_iter,
-                    covariance_floor=floor,
+                    covariance_floor=constraint.floor,
                     tol=tol,
                     sample_weight=weights,
+                    prior=constraint.prior,
                     callback=count,
                 )
                 return result, result.model.mean_log_prob(Points.of(Z, sample_weight=weights))
@@ -179,19 +226,14 @@ class JointEM(MixtureEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         starts = ("kmeans", "k-means++", "random")
-        named = isinstance(self.init, str) and self.init in starts
-        if not (named or isinstance(self.init, GMM)):
-            raise ValueError(f"init must be a GMM or one of {', '.join(starts)}, got {self.init!r}")
+        if self.init is None or (isinstance(self.init, str) and self.init not in starts):
+            raise ValueError(
+                f"init must be a GMM, labels, means or one of {', '.join(starts)}, got "
+                f"{self.init!r}"
+            )
 
     def _start(self, Z: Tensor, weights: Tensor | None, seed: int) -> GMM:
         K = self.n_components
-        if isinstance(self.init, GMM):
-            if (self.init.n_components, self.init.n_features) != (K, Z.shape[1]):
-                raise ValueError(
-                    f"init has {self.init.n_components} components over {self.init.n_features} "
-                    f"features, but n_components={K} and X has {Z.shape[1]} features"
-                )
-            return self._scale.apply_mixture(self.init).to(device=Z.device, dtype=Z.dtype)
         if self.init != "random":
             start = kmeans_start if self.init == "kmeans" else kmeans_plusplus_start
             return start(Z, K, seed=seed, sample_weight=weights, positions=drawn_in(Z))

@@ -14,7 +14,7 @@ import torch
 from scipy.stats import chi2
 from sklearn.metrics import nan_euclidean_distances
 
-__all__ = ["DEFAULT_FLOOR", "default_floor", "local_variance"]
+__all__ = ["DEFAULT_FLOOR", "default_floor", "least_correlated_variance", "local_variance"]
 
 # A hundredth of a feature's standard deviation, squared.
 DEFAULT_FLOOR = 1e-4
@@ -22,6 +22,11 @@ DEFAULT_FLOOR = 1e-4
 # The floor is at most this share of the local variance: a third of its root, which leaves clusters
 # alone that are ten times as long as wide.
 _SHARE_OF_LOCAL_VARIANCE = 0.1
+
+# The floor is at most this share of the least eigenvalue of the correlations, unless that is such a
+# part of the largest: then it is rounding.
+_SHARE_OF_LEAST_VARIANCE = 0.5
+_REDUNDANT = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-10}
 
 # Least floors, which a dtype can tell from rounding.
 _LEAST = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-16}
@@ -54,10 +59,38 @@ def default_floor(Z: np.ndarray, n_components: int) -> float:
     Returns
     -------
     floor : float
-        1e-4, or a tenth of the local variance where that is less.
+        1e-4, or a tenth of the local variance where that is less, or half the variance of the rows
+        along the direction in which features repeat each other most, where that is less still: one
+        Gaussian of strongly correlated features is no component on the floor.
     """
     local = _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)
-    return max(_LEAST[Z.dtype], min(DEFAULT_FLOOR, local))
+    thin = _SHARE_OF_LEAST_VARIANCE * least_correlated_variance(Z)
+    return max(_LEAST[Z.dtype], min(DEFAULT_FLOOR, local, thin))
+
+
+def least_correlated_variance(Z: np.ndarray) -> float:
+    """Least eigenvalue of the correlations of the features.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Distinct rows; NaN where missing.
+
+    Returns
+    -------
+    variance : float
+        Of features of unit variance; constant ones do not count. Infinite where it is that of
+        rounding, as with features that repeat others, and where values are missing or there are no
+        more rows than features.
+    """
+    N, D = Z.shape
+    if N <= D or np.isnan(Z).any():
+        return math.inf
+    gaps = Z.astype(np.float64) - Z.mean(axis=0, dtype=np.float64)
+    deviations = np.sqrt((gaps * gaps).mean(axis=0))
+    gaps = gaps[:, deviations > 0] / deviations[deviations > 0]
+    values = np.linalg.eigvalsh(gaps.T @ gaps / N) if gaps.size else np.ones(1)
+    return float(values[0]) if values[0] > _REDUNDANT[Z.dtype] * values[-1] else math.inf
 
 
 def local_variance(Z: np.ndarray, n_components: int) -> float:

@@ -8,12 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from biglearn_core.estimators.tables import holds_float32, with_nan
+from biglearn_core.numerics.tables import holds_float32, with_nan
 
-__all__ = ["WeightedMean", "validate_rows", "validate_weights", "weighted_mean"]
+__all__ = [
+    "WeightedMean",
+    "validate_rows",
+    "validate_targets",
+    "validate_weights",
+    "weighted_mean",
+]
 
 
 def validate_rows(
@@ -111,6 +117,39 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
     return weights
+
+
+def validate_targets(estimator: BaseEstimator, y: ArrayLike, X: np.ndarray) -> np.ndarray:
+    """Check the targets of a regression.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    y : array-like of shape (N,) or (N, m)
+    X : ndarray of shape (N, D)
+
+    Returns
+    -------
+    y : ndarray of shape (N,) or (N, m)
+        In the dtype of `X`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When there is none, it is of another length, or not finite.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None"
+        )
+    targets: np.ndarray = check_array(
+        with_nan(y), dtype=X.dtype, ensure_2d=False, allow_nd=True, input_name="y"
+    )
+    if targets.ndim not in (1, 2):
+        raise ValueError(f"y must have one axis or two, (N,) or (N, m), got shape {targets.shape}")
+    check_consistent_length(X, targets)
+    return targets
 
 
 class WeightedMean(NamedTuple):

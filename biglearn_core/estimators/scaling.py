@@ -109,15 +109,17 @@ class UnitScale:
 
         Parameters
         ----------
-        Z : ndarray of shape (N, D)
+        Z : ndarray of shape (..., D)
 
         Returns
         -------
-        X : float64 ndarray of shape (N, D)
+        X : float64 ndarray of shape (..., D)
         """
         X = np.empty(Z.shape)
-        X[:, self.order] = Z
-        return X * self.scale + self.centre
+        X[..., self.order] = Z
+        X *= self.scale
+        X += self.centre
+        return X
 
     def undo_mixture(self, model: GMM) -> GMM:
         """Law of x where z follows the mixture.
@@ -140,7 +142,9 @@ class UnitScale:
         means = model.means.double()[:, place] * scale + torch.as_tensor(self.centre)
         covariances = model.covariances.double()[:, place[:, None], place]
         covariances = covariances * scale[:, None] * scale
-        image = GMM.unchecked(model.weights.double(), means, covariances)
+        image = GMM.unchecked(
+            model.weights.double(), means, covariances, covariance_type=model.covariance_type
+        )
         return image.to(dtype=model.dtype) if model.dtype != image.dtype else image.checked()
 
     def apply_mixture(self, model: GMM) -> GMM:
@@ -153,7 +157,7 @@ class UnitScale:
         Returns
         -------
         image : GMM
-            In float64, on the CPU.
+            In float64, on the CPU, with full covariances.
         """
         order, scale = torch.as_tensor(self.order), torch.as_tensor(self.scale)
         model = model.to(device="cpu", dtype=torch.float64)
@@ -207,6 +211,30 @@ class UnitData:
         """
         weights = None if sample_weight is None else sample_weight.astype(X.dtype)
         return cls(X, weights, UnitScale.identity(X.shape[1]))
+
+    def in_one_unit(self) -> tuple[UnitData, float]:
+        """Measure all features in the unit of the data again, scaled by one number.
+
+        Where covariances must keep a form that scaling single features would break.
+
+        Returns
+        -------
+        data : UnitData
+            The largest scale of a feature is one.
+        least : float
+            The smallest, squared.
+        """
+        scale = self.scale.scale
+        largest = scale.max()
+        relative = (scale / largest)[self.scale.order]
+        return (
+            UnitData(
+                self.Z * relative.astype(self.Z.dtype),
+                self.sample_weight,
+                UnitScale(self.scale.centre, np.full_like(scale, largest), self.scale.order),
+            ),
+            float(relative.min() ** 2),
+        )
 
     def to_torch(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Copy rows and weights to a device.

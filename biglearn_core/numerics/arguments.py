@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 __all__ = [
@@ -18,28 +19,12 @@ __all__ = [
     "check_parameters",
     "check_points",
     "check_values",
-    "n_mixture_parameters",
 ]
 
 # How far weights may be from summing to one and covariances from symmetry, in units of eps.
 ROUNDING = 1e3
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def n_mixture_parameters(n_components: int, n_features: int) -> int:
-    """Count the free numbers of a mixture with full covariances.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-
-    Returns
-    -------
-    n_parameters : int
-    """
-    K, D = n_components, n_features
-    return K - 1 + K * D + K * D * (D + 1) // 2
 
 
 def check_parameters(weights: Tensor, means: Tensor, covariances: Tensor) -> None:
@@ -114,12 +99,10 @@ def check_points(X: Tensor, means: Tensor) -> None:
     Raises
     ------
     TypeError
-        When it is no tensor of the dtype and on the device of the means.
+        When it is not of the dtype and on the device of the means.
     ValueError
         When it is of another shape, or not finite.
     """
-    if not isinstance(X, Tensor):
-        raise TypeError(f"X must be a torch.Tensor, got {type(X).__name__}")
     if X.ndim != 2 or X.shape[1] != means.shape[1]:
         raise ValueError(f"X must have shape (N, {means.shape[1]}), got {tuple(X.shape)}")
     if X.dtype != means.dtype or X.device != means.device:
@@ -180,12 +163,12 @@ def check_index(
     return index.long()
 
 
-def check_values(values: Tensor | Sequence[float], n: int, like: Tensor) -> Tensor:
+def check_values(values: Tensor | ArrayLike, n: int, like: Tensor) -> Tensor:
     """Check what some coordinates are known to be.
 
     Parameters
     ----------
-    values : sequence of float
+    values : sequence of float, or a number where n is one
     n : int
         How many there must be.
     like : Tensor
@@ -201,9 +184,13 @@ def check_values(values: Tensor | Sequence[float], n: int, like: Tensor) -> Tens
         When it is no list of as many finite numbers.
     """
     try:
+        if not isinstance(values, Tensor):
+            values = np.array(values)
         values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"values must be a list of numbers, got {values!r}") from error
+    if n == 1 and values.ndim == 0:
+        values = values[None]
     if values.shape != (n,):
         raise ValueError(f"values must have shape ({n},), one per index, got {tuple(values.shape)}")
     if not torch.isfinite(values).all():

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from biglearn_core.numerics.arguments import check_dtype, check_parameters, n_mixture_parameters
+from biglearn_core.numerics.arguments import check_dtype, check_parameters
+from biglearn_core.numerics.arrays import parameter_of
+from biglearn_core.numerics.description import describe
 from biglearn_core.numerics.linalg import cholesky, symmetrize
 from biglearn_core.numerics.lowrank import LowRankCovariances
+from biglearn_core.numerics.names import check_feature_names
+from biglearn_core.numerics.structures import n_mixture_parameters, structure_of
 from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = ["Parameters"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Parameters:
     """Weights, means and covariances, which never change.
 
@@ -29,6 +34,10 @@ class Parameters:
     weights : float32 or float64 Tensor of shape (K,)
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
+        Arrays become float64 tensors on the CPU.
+    covariance_type : str, default "full"
+        What they have in common (`numerics.structures`).
+    feature_names : sequence of D str, optional
 
     Attributes
     ----------
@@ -40,17 +49,35 @@ class Parameters:
     TypeError
         When an argument is no float32 or float64 tensor, or dtypes or devices differ.
     ValueError
-        When shapes disagree, a value is not finite, the weights are no distribution, or a
-        covariance is not symmetric positive definite.
+        When shapes disagree, a value is not finite, the weights are no distribution, a covariance
+        is not symmetric positive definite, or the covariances are not of their type.
     """
 
     weights: Tensor
     means: Tensor
     covariances: Tensor
+    covariance_type: str = field(default="full", kw_only=True)
     low_rank: LowRankCovariances | None = field(default=None, init=False, repr=False)
+    feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        weights: Tensor | ArrayLike,
+        means: Tensor | ArrayLike,
+        covariances: Tensor | ArrayLike,
+        *,
+        covariance_type: str = "full",
+        feature_names: Iterable[str] | None = None,
+    ) -> None:
+        parameters = {"weights": weights, "means": means, "covariances": covariances}
+        for name, value in parameters.items():
+            object.__setattr__(self, name, parameter_of(name, value))
+        object.__setattr__(self, "covariance_type", covariance_type)
+        object.__setattr__(self, "feature_names", feature_names)
         self._check()
+
+    def __repr__(self) -> str:
+        return describe(self)
 
     @classmethod
     def unchecked(
@@ -59,6 +86,8 @@ class Parameters:
         means: Tensor,
         covariances: Tensor,
         low_rank: LowRankCovariances | None = None,
+        covariance_type: str = "full",
+        feature_names: tuple[str, ...] | None = None,
     ) -> Self:
         """Wrap parameters that are valid by construction, skipping the checks.
 
@@ -68,6 +97,8 @@ class Parameters:
             As in the class; the training loops make thousands of mixtures a second.
         low_rank : LowRankCovariances, optional
             The covariances once more, where they are a multiple of I plus few directions.
+        covariance_type : str, default "full"
+        feature_names : tuple of D str, optional
 
         Returns
         -------
@@ -78,7 +109,48 @@ class Parameters:
         object.__setattr__(model, "means", means)
         object.__setattr__(model, "covariances", covariances)
         object.__setattr__(model, "low_rank", low_rank)
+        object.__setattr__(model, "covariance_type", covariance_type)
+        if feature_names is not None:
+            object.__setattr__(model, "feature_names", feature_names)
         return model
+
+    def with_feature_names(self, names: Iterable[str] | None) -> Self:
+        """Give the same law with names of its features, or without.
+
+        Parameters
+        ----------
+        names : iterable of D str, or None
+
+        Returns
+        -------
+        model
+
+        Raises
+        ------
+        TypeError, ValueError
+            When they are not D different texts.
+        """
+        names = check_feature_names(names, self.n_features)
+        if names == self.feature_names:
+            return self
+        return self.unchecked(
+            self.weights, self.means, self.covariances, self.low_rank, self.covariance_type, names
+        )
+
+    def with_parameters(self, weights: Tensor, means: Tensor, covariances: Tensor) -> Self:
+        """Give another law of the same type over the same features, skipping the checks.
+
+        Parameters
+        ----------
+        weights, means, covariances : Tensor
+
+        Returns
+        -------
+        model
+        """
+        return self.unchecked(
+            weights, means, covariances, None, self.covariance_type, self.feature_names
+        )
 
     def checked(self, what: str = "the mixture") -> Self:
         """Validate parameters that `unchecked` has taken as they are.
@@ -106,7 +178,16 @@ class Parameters:
 
     def _check(self) -> None:
         check_parameters(self.weights, self.means, self.covariances)
+        names = check_feature_names(self.feature_names, self.n_features)
+        object.__setattr__(self, "feature_names", names)
         self._cholesky  # noqa: B018 (refuses a covariance that is not positive definite)
+        structure = structure_of(self.covariance_type)
+        object.__setattr__(self, "covariance_type", structure.name)
+        if not structure.holds(self.covariances):
+            raise ValueError(
+                f"the covariances are not of the type {self.covariance_type!r}; give that which "
+                "they are of, or leave covariance_type out"
+            )
         if self.low_rank is not None:
             self.low_rank.require_same(self.covariances)
 
@@ -122,8 +203,8 @@ class Parameters:
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters of weights, means and full covariances."""
-        return n_mixture_parameters(*self.means.shape)
+        """Free parameters of weights, means and covariances of their type."""
+        return n_mixture_parameters(*self.means.shape, covariance_type=self.covariance_type)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -142,8 +223,13 @@ class Parameters:
 
     def clone(self) -> Self:
         """Copy that shares no memory."""
-        parameters = (p.clone() for p in (self.weights, self.means, self.covariances))
-        return self.unchecked(*parameters, None if self.low_rank is None else self.low_rank.clone())
+        weights, means, covariances = (
+            p.clone() for p in (self.weights, self.means, self.covariances)
+        )
+        low_rank = None if self.low_rank is None else self.low_rank.clone()
+        return self.unchecked(
+            weights, means, covariances, low_rank, self.covariance_type, self.feature_names
+        )
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -176,7 +262,9 @@ class Parameters:
         )
         low_rank = None if self.low_rank is None else self.low_rank.to(device, dtype)
         if dtype is None or dtype == self.dtype:
-            return self.unchecked(weights, means, covariances, low_rank)
+            return self.unchecked(
+                weights, means, covariances, low_rank, self.covariance_type, self.feature_names
+            )
         weights = weights.double()
         covariances = covariances if low_rank is None else low_rank.dense()
         return self.unchecked(
@@ -184,11 +272,13 @@ class Parameters:
             means.to(dtype),
             symmetrize(covariances.to(dtype)),
             low_rank,
+            self.covariance_type,
+            self.feature_names,
         ).checked()
 
     def dense(self) -> Self:
         """Give the same parameters without the low-rank form of the covariances."""
-        return self.unchecked(self.weights, self.means, self.covariances)
+        return self.with_parameters(self.weights, self.means, self.covariances)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Write everything into named arrays, for a file.
@@ -196,10 +286,15 @@ class Parameters:
         Returns
         -------
         arrays : dict of str to ndarray
-            weights, means and covariances, and the low-rank form where there is one.
+            weights, means and covariances, their type where it is not "full", the names of the
+            features and the low-rank form where there are any.
         """
         names = ("weights", "means", "covariances")
         arrays = {name: getattr(self, name).detach().cpu().numpy() for name in names}
+        if self.covariance_type != "full":
+            arrays["covariance_type"] = np.array(self.covariance_type)
+        if self.feature_names is not None:
+            arrays["feature_names"] = np.array(self.feature_names)
         return arrays if self.low_rank is None else arrays | self.low_rank.arrays()
 
     @classmethod
@@ -230,7 +325,16 @@ class Parameters:
                 covariances = torch.from_numpy(arrays["covariances"])
             else:
                 covariances = low_rank.dense()
-            model = cls.unchecked(weights, means, covariances, low_rank)
+            covariance_type = str(arrays.get("covariance_type", "full"))
+            names = arrays.get("feature_names")
+            model = cls.unchecked(
+                weights,
+                means,
+                covariances,
+                low_rank,
+                covariance_type,
+                None if names is None else tuple(np.atleast_1d(names).tolist()),
+            )
             model._check()
         except KeyError as error:
             raise ValueError(f"{source} holds no mixture: it lacks {error}") from error

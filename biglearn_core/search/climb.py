@@ -35,14 +35,18 @@ class Scored:
         The components of all mixtures after the step, one mixture after the other.
     log_likelihood : float64 Tensor of shape (B,)
         Weighted means of log p(x) before the step, in nats.
+    objective : float64 Tensor of shape (B,)
+        What the steps raise: the log-likelihood, with the log prior of the covariances where they
+        have one.
     score : float64 Tensor of shape (B,)
-        By what models are compared: the log-likelihood, perhaps less what is not believed of it.
+        By what models are compared: the objective, perhaps less what is not believed of it.
     n_floored, n_empty : int64 Tensor of shape (B,)
         Components raised to the floor, and components with less than 1e-5 of the data.
     """
 
     model: GMM
     log_likelihood: Tensor
+    objective: Tensor
     score: Tensor
     n_floored: Tensor
     n_empty: Tensor
@@ -141,7 +145,7 @@ def climb_together(
             last_gain = torch.full_like(goal, math.inf)
             gain = last_gain
         else:
-            gain = (current.log_likelihood - previous.log_likelihood).cpu()
+            gain = (current.objective - previous.objective).cpu()
         rate = (gain / last_gain).nan_to_num(0).clamp_(0, _SLOWEST)
         expected = current.score.cpu() + gain * _HOPE * rate / (1 - rate)
         stop = (gain < tol) | ((expected < goal) & (n_steps > _WATCHED)) | (n_steps > n_iter)
@@ -232,7 +236,7 @@ def _outcome(at: GMM, scored: Scored, n: int, i: int, n_steps: int, converged: b
 def _stack(models: Sequence[GMM]) -> GMM:
     if len(models) == 1:
         return models[0]
-    return GMM.unchecked(
+    return models[0].with_parameters(
         torch.cat([model.weights for model in models]),
         torch.cat([model.means for model in models]),
         torch.cat([model.covariances for model in models]),
@@ -245,7 +249,7 @@ def _pick(batch: GMM, n: int, index: Tensor) -> GMM:
     def part(parameter: Tensor) -> Tensor:
         return parameter.unflatten(0, (n, -1))[index].flatten(0, 1)
 
-    return GMM.unchecked(part(batch.weights), part(batch.means), part(batch.covariances))
+    return batch.with_parameters(part(batch.weights), part(batch.means), part(batch.covariances))
 
 
 def _only(batch: GMM, n: int, i: int) -> GMM:
@@ -257,6 +261,7 @@ def _pick_scored(scored: Scored, n: int, index: Tensor) -> Scored:
     return Scored(
         _pick(scored.model, n, index),
         scored.log_likelihood[index],
+        scored.objective[index],
         scored.score[index],
         scored.n_floored[index],
         scored.n_empty[index],

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import cholesky, has_eigenvalue_below
+from biglearn_core.numerics.structures import structure_of
 
-__all__ = ["Credit"]
+__all__ = ["TOUCHING", "Credit"]
 
 # Rows to a coordinate from which on a component on the floor is taken for what the data say.
 _ROWS = 10
@@ -24,7 +25,7 @@ _ROWS = 10
 # Share of the rows in components on the floor below which these are exceptional, and where a
 # component touches the floor.
 _EXCEPTIONAL = 0.5
-_TOUCHING = 1.001
+TOUCHING = 1.001
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,18 @@ class Credit:
     covariance_floor : float
     plain : bool
         Whether nothing is taken.
+    covariance_type : str, default "full"
+        Optimism is that of covariances of its own for every component; of variances of its own,
+        feature by feature; or, where components have both in common, none.
+    counts_optimism : bool, default True
+        Whether optimism is taken at all.
     """
 
     n_rows: int
     covariance_floor: float
     plain: bool
+    covariance_type: str = "full"
+    counts_optimism: bool = True
 
     def withheld(self, mixtures: GMM, n_mixtures: int, floored: Tensor) -> Tensor:
         """Tell what is taken from the log-likelihoods of mixtures.
@@ -77,14 +85,30 @@ class Credit:
         """
         weights = mixtures.weights.view(n_mixtures, -1).double()
         optimism = self.optimism(weights, mixtures.n_features).sum(dim=1)
+        return optimism + self.gain_of_thinness(mixtures, n_mixtures, floored)
+
+    def gain_of_thinness(self, mixtures: GMM, n_mixtures: int, floored: Tensor) -> Tensor:
+        """Tell what thin components add to the log-likelihoods of mixtures.
+
+        Parameters
+        ----------
+        mixtures, n_mixtures, floored
+            As in `withheld`.
+
+        Returns
+        -------
+        gain : float64 Tensor of shape (B,)
+            In nats a row.
+        """
+        weights = mixtures.weights.view(n_mixtures, -1).double()
         exceptional = (weights * floored).sum(dim=1, keepdim=True) < _EXCEPTIONAL
         thin = floored & exceptional & self._few(weights, mixtures.n_features)
         if self.plain or not thin.any():
-            return optimism
+            return weights.new_zeros(n_mixtures)
         log_roots = _log_roots(mixtures.covariances).view(n_mixtures, -1)
         others = torch.where(thin.all(dim=1, keepdim=True), weights, weights * ~thin)
         typical = (others * log_roots).sum(dim=1, keepdim=True) / others.sum(dim=1, keepdim=True)
-        return optimism + (thin * weights * (typical - log_roots).clamp_min(0)).sum(dim=1)
+        return (thin * weights * (typical - log_roots).clamp_min(0)).sum(dim=1)
 
     def withheld_from_new(
         self, model: GMM, weights: Tensor, covariances: Tensor, floored: Tensor
@@ -106,7 +130,7 @@ class Credit:
         thin = floored & self._few(weights, model.n_features)
         if self.plain or not thin.any():
             return optimism
-        touching = has_eigenvalue_below(model.covariances, _TOUCHING * self.covariance_floor)
+        touching = has_eigenvalue_below(model.covariances, TOUCHING * self.covariance_floor)
         if model.weights[touching].sum() >= _EXCEPTIONAL:
             return optimism
         typical = model.weights.double() @ _log_roots(model.covariances)
@@ -128,11 +152,14 @@ class Credit:
         optimism : Tensor
             Of the same shape, in nats a row.
         """
-        if self.plain:
+        if self.plain or not self.counts_optimism:
             return torch.zeros_like(weights)
-        D = n_features
+        structure = structure_of(self.covariance_type)
+        D = structure.n_coordinates(n_features)
+        if D == 1 and (structure.is_shared or structure.shape != "V"):
+            return torch.zeros_like(weights)
         excess = (D + 2) / (weights * self.n_rows - D - 2).clamp_min(1)
-        return 0.5 * D * (D + 3) * excess / self.n_rows
+        return 0.5 * n_features * (D + 3) * excess / self.n_rows
 
     def _few(self, weights: Tensor, n_features: int) -> Tensor:
         return weights * self.n_rows < _ROWS * n_features

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.linalg import has_eigenvalue_below
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb, Scored, climb
+from biglearn_core.search.constraint import Constraint
+from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
 from biglearn_core.search.search import (
     MOVES,
@@ -32,6 +38,10 @@ def search_incomplete(
     seed: int,
     config: SearchConfig | None = None,
     sample_weight: Tensor | None = None,
+    covariance_type: str = "full",
+    prior: CovariancePrior | None = None,
+    init: GMM | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale, some entries of which are missing.
@@ -52,26 +62,38 @@ def search_incomplete(
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
+    covariance_type : str, default "full"
+    prior : CovariancePrior, optional
+        Of the covariances.
+    init : GMM, optional
+        EM on the observed marginals climbs from it, in place of one Gaussian; gaps are first filled
+        under its outcome, where the first search starts.
+    beside : sequence of GMM
+        As in `search_mixture`.
     progress : callable, optional
         As in `search_mixture`.
 
     Returns
     -------
     result : SearchResult
-        The model with the largest observed log-likelihood, the weighted mean of log p(x_O). Its
-        history has the climbs on incomplete data alone, and the steps of the searches between them.
+        The model with the largest observed log-likelihood, the weighted mean of log p(x_O), that to
+        which `init` led among them. Its history has the climbs on incomplete data alone, and the
+        steps of the searches between them.
     """
     config = config or SearchConfig()
     generator = torch.Generator().manual_seed(seed)
     points = IncompletePoints(X, sample_weight=sample_weight)
 
     def step(model: GMM, n_mixtures: int) -> Scored:
-        taken = incomplete_em_step(points, model, covariance_floor=covariance_floor)
+        taken = incomplete_em_step(points, model, covariance_floor=covariance_floor, prior=prior)
         log_likelihood, n_floored, n_empty = (
             torch.tensor([value], dtype=torch.float64)
             for value in (taken.log_likelihood, taken.n_floored, taken.n_empty)
         )
-        return Scored(taken.model, log_likelihood, log_likelihood, n_floored, n_empty)
+        objective = log_likelihood
+        if prior is not None:
+            objective = objective + prior.log_density(covariance_type, model.covariances, 1)
+        return Scored(taken.model, log_likelihood, objective, objective, n_floored, n_empty)
 
     # A step on data with gaps gains what the values that are there give: where they are few, a
     # small gain per row is a large one per value.
@@ -80,8 +102,15 @@ def search_incomplete(
     tol, coarse_tol = config.tol * share, config.coarse_tol * share
     rows: list[tuple] = []
     best: Climb | None = None
+    constraint = Constraint(covariance_floor, covariance_type, prior)
     with torch.no_grad(), one_thread_an_operation():
-        model = climb(step, _standard_normal(X), n_iter=config.max_iter, tol=coarse_tol).model
+        if init is None:
+            first = _standard_normal(X, covariance_type)
+            model = climb(step, first, n_iter=config.max_iter, tol=coarse_tol).model
+        else:
+            best = climb(step, constraint.of_type(init), n_iter=config.max_iter, tol=tol)
+            model = best.model
+            rows.append(_row(0, "start", best, accepted=True, n_steps=best.n_steps))
         for turn in range(_ROUNDS):
             found = search_mixture(
                 conditional_sample(X, model, generator=generator),
@@ -90,18 +119,23 @@ def search_incomplete(
                 seed=seed + turn,
                 config=config,
                 sample_weight=sample_weight,
+                covariance_type=covariance_type,
+                prior=prior,
+                init=None if init is None or turn > 0 else model,
+                beside=beside,
                 progress=progress,
             )
             last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
-            accepted = best is None or last.log_likelihood > best.log_likelihood
+            accepted = best is None or last.score > best.score
             best = last if accepted else best
             model = best.model
-            rows.append(
-                (turn, MOVES.index("joint"), last.log_likelihood, accepted,
-                 found.n_iter + last.n_steps, last.n_floored, last.n_empty)
-            )  # fmt: skip
+            n_steps = found.n_iter + last.n_steps
+            rows.append(_row(turn, "joint", last, accepted=accepted, n_steps=n_steps))
             if progress is not None:
                 progress("joint", best.log_likelihood, sum(row[4] for row in rows))
+        floored = has_eigenvalue_below(best.model.covariances, TOUCHING * covariance_floor)
+        credit = Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type)
+        gain_of_thinness = credit.gain_of_thinness(best.model, 1, floored[None]).item()
     history = SearchHistory.of(rows, found.history.stopped)
     return SearchResult(
         best.model,
@@ -110,10 +144,26 @@ def search_incomplete(
         int(history.n_steps.sum()),
         best.n_floored,
         best.n_empty,
+        gain_of_thinness,
         history,
     )
 
 
-def _standard_normal(X: Tensor) -> GMM:
+def _row(turn: int, move: str, climbed: Climb, *, accepted: bool, n_steps: int) -> tuple:
+    return (
+        turn,
+        MOVES.index(move),
+        climbed.log_likelihood,
+        accepted,
+        n_steps,
+        climbed.n_floored,
+        climbed.n_empty,
+    )
+
+
+def _standard_normal(X: Tensor, covariance_type: str) -> GMM:
     D = X.shape[1]
-    return GMM.unchecked(X.new_ones(1), X.new_zeros(1, D), torch.eye(D).to(X).unsqueeze(0))
+    identity = torch.eye(D).to(X).unsqueeze(0)
+    return GMM.unchecked(
+        X.new_ones(1), X.new_zeros(1, D), identity, covariance_type=covariance_type
+    )

@@ -22,10 +22,20 @@ from torch.nn.functional import softplus
 from biglearn_core.em import m_step
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.forms import choose_density
-from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, inverse_triangular
+from biglearn_core.numerics.linalg import cholesky, inverse_triangular
 from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.search.constraint import Constraint
 
-__all__ = ["Insertions", "Sample", "Starts", "View", "grow", "moments_of", "neighbourhoods"]
+__all__ = [
+    "Insertions",
+    "Sample",
+    "Starts",
+    "View",
+    "grow",
+    "moments_of",
+    "neighbourhoods",
+    "with_parts",
+]
 
 # Numbers that the residuals or responsibilities of one batch of candidates take.
 _BATCH_NUMBERS = 4_000_000
@@ -173,7 +183,7 @@ def grow(
     views: Sequence[View],
     starts: Sequence[Starts],
     *,
-    covariance_floor: float,
+    constraint: Constraint,
     n_steps: int,
 ) -> list[Insertions]:
     """Let candidates for one or several mixtures find their places.
@@ -185,7 +195,7 @@ def grow(
         Of the mixtures, which stay as they are.
     starts : sequence of Starts
         One for every mixture.
-    covariance_floor : float
+    constraint : Constraint
     n_steps : int
         EM steps of every candidate alone.
 
@@ -199,12 +209,15 @@ def grow(
     of = torch.repeat_interleave(torch.arange(len(views)), torch.tensor(counts)).to(sample.X.device)
     all_members = torch.cat([start.members for start in starts])
     owners = torch.cat([start.owners for start in starts])
+    like = torch.stack([view.model.covariances[0] for view in views])
     parts = []
     for batch in _batches(sample, len(owners)):
         members = all_members[batch].to(sample.X.dtype)
         densities = log_density[of[batch]]
         for _ in range(n_steps):
-            grown = moments_of(sample, members, owners[batch], floor=covariance_floor)
+            grown = moments_of(
+                sample, members, owners[batch], constraint=constraint, like=like[of[batch]]
+            )
             log_ratios = grown.log_ratios(sample, densities)
             log_odds = grown.weights.log() - torch.log1p(-grown.weights)
             log_odds_of_points = log_ratios.add_(log_odds[:, None])
@@ -227,8 +240,29 @@ def grow(
     return [Insertions(*found) for found in zip(*fields, strict=True)]
 
 
-def moments_of(sample: Sample, members: Tensor, owners: Tensor, *, floor: float) -> Insertions:
-    """Take the M-step of candidates from their shares in the points; their gains are not known."""
+def moments_of(
+    sample: Sample,
+    members: Tensor,
+    owners: Tensor,
+    *,
+    constraint: Constraint,
+    like: Tensor | None = None,
+) -> Insertions:
+    """Take the M-step of candidates from their shares in the points; their gains are not known.
+
+    Parameters
+    ----------
+    sample : Sample
+    members : Tensor of shape (C, n)
+    owners : int64 Tensor of shape (C,)
+    constraint : Constraint
+    like : Tensor of shape (C, D, D) or (1, D, D), optional
+        A covariance of the mixture that they are candidates for.
+
+    Returns
+    -------
+    insertions : Insertions
+    """
     C, D = len(members), sample.X.shape[1]
     identity = torch.eye(D, dtype=sample.X.dtype, device=sample.X.device).expand(C, D, D)
     origin = sample.points.centre.expand(C, D)
@@ -237,10 +271,40 @@ def moments_of(sample: Sample, members: Tensor, owners: Tensor, *, floor: float)
     weighted = members * (sample.shares * sample.points.total)
     moments = density.moments(features, weighted.to(features.dtype))
     weights, means, covariances = m_step(moments, density.origins, sample.points.total)
-    covariances, floored = floor_eigenvalues(covariances.to(sample.X.dtype), floor)
+    covariances, floored = constraint.alone(covariances.to(sample.X.dtype), like=like)
     weights = weights.to(sample.X.dtype).clamp(*_WEIGHTS)
     means = means.to(sample.X.dtype)
     return Insertions(torch.zeros_like(weights), weights, means, covariances, floored, owners)
+
+
+def with_parts(model: GMM, parts: Sequence[tuple[int, Insertions, int]]) -> GMM:
+    """Put components in the place of others.
+
+    Parameters
+    ----------
+    model : GMM
+    parts : sequence of (int, Insertions, int)
+        Where, and which component; K as a place adds one.
+
+    Returns
+    -------
+    model : GMM
+        Weights, as they are given, are scaled to sum to one. The covariances may not be of the
+        type yet.
+    """
+    K, n_added = model.n_components, sum(place >= model.n_components for place, _, _ in parts)
+
+    def copy(values: Tensor) -> Tensor:
+        return torch.cat([values, values[:1].expand(n_added, *values.shape[1:])])
+
+    weights, means, covariances = map(copy, (model.weights, model.means, model.covariances))
+    added = K
+    for place, part, i in parts:
+        if place >= K:
+            place, added = added, added + 1
+        weights[place], means[place] = part.weights[i], part.means[i]
+        covariances[place] = part.covariances[i]
+    return model.with_parameters(weights / weights.sum(), means, covariances)
 
 
 def neighbourhoods(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Starts:
@@ -292,7 +356,8 @@ def _missed(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Ten
     D = sample.X.shape[1]
     rows = sample.draw(min(len(sample), max(n, _BATCH_NUMBERS // len(sample))), rng)
     distances = torch.cdist(sample.X[rows], sample.X)
-    nearest = distances.kthvalue(min(2 * (D + 1), len(sample)), dim=1).values
+    n_nearest = min(2 * (D + 1), len(sample))
+    nearest = distances.topk(n_nearest, dim=1, largest=False, sorted=False).values.amax(dim=1)
     tiny = torch.finfo(nearest.dtype).tiny
     ratio = -D * nearest.clamp_min(tiny).log() - view.log_density[rows]
     return rows[ratio.topk(min(_CROWDED * n, len(rows))).indices][

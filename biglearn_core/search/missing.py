@@ -15,14 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biglearn_core.em import EMStep
+from biglearn_core.em import EMStep, fit_covariances
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LEAST_PROPORTION, LOG_2PI
 from biglearn_core.numerics.evaluation import Evaluation, is_far
-from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues, symmetrize
+from biglearn_core.numerics.linalg import cholesky, symmetrize
+from biglearn_core.numerics.prior import CovariancePrior
 
 __all__ = [
+    "ConditionalBlock",
     "IncompletePoints",
+    "conditional_blocks",
+    "conditional_draws",
     "conditional_mean",
     "conditional_sample",
     "evaluate_incomplete",
@@ -172,8 +176,7 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
     points = IncompletePoints(X)
     relative = points.X.new_empty(model.n_components, X.shape[0])
     shift = points.X.new_zeros(X.shape[0])
-    for block in points.blocks(model.n_components):
-        law = _Conditional.of(model, block.observed)
+    for block, law in _laws(points, model):
         values, shifts = _compare(points, model, block, law, _residuals(points, model, block))
         rows = block.rows[block.real]
         relative[:, rows] = values.movedim(1, 0)[:, block.real]
@@ -183,7 +186,13 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
 
 
-def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor: float) -> EMStep:
+def incomplete_em_step(
+    points: IncompletePoints,
+    model: GMM,
+    *,
+    covariance_floor: float,
+    prior: CovariancePrior | None = None,
+) -> EMStep:
     """Take one EM step for the observed marginals of all rows.
 
     Parameters
@@ -192,6 +201,8 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     model : GMM
     covariance_floor : float
         ε, the least eigenvalue of every covariance.
+    prior : CovariancePrior, optional
+        Of the covariances.
 
     Returns
     -------
@@ -203,8 +214,7 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     counts = points.X.new_zeros(K)
     first, second = points.X.new_zeros(K, D), points.X.new_zeros(K, D, D)
     log_likelihood = 0.0
-    for block in points.blocks(K):
-        law = _Conditional.of(model, block.observed)
+    for block, law in _laws(points, model):
         residuals = _residuals(points, model, block)
         log_prob = _log_prob(law, residuals)
         total = log_prob.logsumexp(dim=1, keepdim=True)
@@ -226,10 +236,83 @@ def incomplete_em_step(points: IncompletePoints, model: GMM, *, covariance_floor
     means = torch.where(empty[:, None], model.means.double(), model.means.double() + shift)
     covariances = torch.where(empty[:, None, None], model.covariances.double(), covariances)
     # In the model's dtype, where rounding may spare less.
-    covariances, floored = floor_eigenvalues(covariances.to(model.dtype), covariance_floor)
+    covariances, floored = fit_covariances(
+        model, proportions, covariances.to(model.dtype), floor=covariance_floor, prior=prior
+    )
     weights = proportions / proportions.sum()
-    updated = GMM.unchecked(weights.to(model.dtype), means.to(model.dtype), covariances)
+    updated = model.with_parameters(weights.to(model.dtype), means.to(model.dtype), covariances)
     return EMStep(updated, log_likelihood / points.total, int(floored.sum()), int(empty.sum()))
+
+
+@dataclass(frozen=True)
+class ConditionalBlock:
+    """Laws of some coordinates given what is known, for rows of a few patterns, in float64.
+
+    Parameters
+    ----------
+    rows : int64 Tensor of shape (P, R)
+        Rows of the data; padding repeats row 0.
+    real : bool Tensor of shape (P, R)
+        False for padding.
+    log_weights : Tensor of shape (P, K, R)
+        Log posterior probabilities of the components, up to a constant of each row.
+    means : Tensor of shape (P, K, R, m)
+        Of every component; a known coordinate is itself.
+    covariances : Tensor of shape (P, K, m, m)
+        Of every component; zero where a coordinate is known.
+    observed : Tensor of shape (P, m)
+        One where the coordinate is known, else zero.
+    """
+
+    rows: Tensor
+    real: Tensor
+    log_weights: Tensor
+    means: Tensor
+    covariances: Tensor
+    observed: Tensor
+
+    def weights(self) -> Tensor:
+        """Posterior probabilities of the components, shape (P, K, R)."""
+        return self.log_weights.softmax(dim=1)
+
+    def factors(self) -> Tensor:
+        """Cholesky factors of the covariances, one for known coordinates, shape (P, K, m, m)."""
+        filled = self.covariances + torch.diag_embed(self.observed)[:, None]
+        return cholesky(filled.flatten(0, 1)).view(filled.shape)
+
+
+def conditional_blocks(
+    points: IncompletePoints, model: GMM, index: Tensor | None = None
+) -> Iterator[ConditionalBlock]:
+    """Give the laws of all rows given what is known of each, in batches of bounded memory.
+
+    Parameters
+    ----------
+    points : IncompletePoints
+    model : GMM
+    index : int64 Tensor of shape (m,), optional
+        Coordinates whose laws are wanted; all when not given.
+
+    Yields
+    ------
+    block : ConditionalBlock
+    """
+    for block, law in _laws(points, model):
+        residuals = _residuals(points, model, block)
+        log_weights = _compare(points, model, block, law, residuals)[0]
+        gain, covariances, means = law.gain, law.covariances, model.means.double()
+        observed = block.observed
+        if index is not None:
+            gain, means, observed = gain[:, :, index], means[:, index], observed[:, index]
+            covariances = covariances[:, :, index[:, None], index]
+        yield ConditionalBlock(
+            block.rows,
+            block.real,
+            log_weights,
+            residuals @ gain.mT + means[:, None],
+            covariances,
+            observed,
+        )
 
 
 def conditional_mean(X: Tensor, model: GMM) -> Tensor:
@@ -248,12 +331,8 @@ def conditional_mean(X: Tensor, model: GMM) -> Tensor:
     """
     points = IncompletePoints(X)
     filled = points.X.clone()
-    for block in points.blocks(model.n_components):
-        law = _Conditional.of(model, block.observed)
-        residuals = _residuals(points, model, block)
-        r = _compare(points, model, block, law, residuals)[0].softmax(dim=1)
-        candidates = residuals @ law.gain.mT + model.means.double()[:, None]
-        values = (r[..., None] * candidates).sum(dim=1)
+    for block in conditional_blocks(points, model):
+        values = (block.weights()[..., None] * block.means).sum(dim=1)
         filled[block.rows[block.real]] = values[block.real]
     return torch.where(torch.isnan(X), filled.to(X.dtype), X)
 
@@ -274,25 +353,61 @@ def conditional_sample(X: Tensor, model: GMM, *, generator: torch.Generator) -> 
     filled : Tensor of shape (N, D)
         Observed entries unchanged.
     """
-    points = IncompletePoints(X)
-    filled = points.X.clone()
-    uniform = torch.rand(X.shape[0], dtype=torch.float64, generator=generator).to(X.device)
-    noise = torch.randn(X.shape, dtype=torch.float64, generator=generator).to(X.device)
+    draws = conditional_draws(IncompletePoints(X), model, 1, generator=generator)[0]
+    return torch.where(torch.isnan(X), draws.to(X.dtype), X)
+
+
+def conditional_draws(
+    points: IncompletePoints,
+    model: GMM,
+    n_draws: int,
+    *,
+    generator: torch.Generator,
+    index: Tensor | None = None,
+) -> Tensor:
+    """Draw some coordinates from their law given the row's observed ones, several times.
+
+    Parameters
+    ----------
+    points : IncompletePoints
+    model : GMM
+    n_draws : int
+    generator : torch.Generator
+        On the CPU, so that the draws are the same on every device. The first draws are those of a
+        smaller `n_draws`.
+    index : int64 Tensor of shape (m,), optional
+        Coordinates that are wanted; all when not given.
+
+    Returns
+    -------
+    draws : float64 Tensor of shape (n_draws, N, m)
+        What stands in place of an observed coordinate means nothing.
+    """
+    N, D = points.X.shape
+    m = D if index is None else len(index)
+    uniform, draws = points.X.new_empty(n_draws, N), points.X.new_empty(n_draws, N, m)
+    for i in range(n_draws):
+        uniform[i] = torch.rand(N, dtype=torch.float64, generator=generator)
+        draws[i] = torch.randn(N, m, dtype=torch.float64, generator=generator)
+    for block in conditional_blocks(points, model, index):
+        cumulated = block.weights().cumsum(dim=1)
+        factors = block.factors()
+        for i in range(n_draws):
+            z = (uniform[i][block.rows][:, None] > cumulated[:, :-1]).sum(dim=1)
+            candidates = block.means + draws[i][block.rows][:, None] @ factors.mT
+            chosen = z[:, None, :, None].expand(-1, 1, -1, m)
+            values = candidates.gather(1, chosen).squeeze(1)
+            draws[i, block.rows[block.real]] = values[block.real]
+    return draws
+
+
+def _laws(points: IncompletePoints, model: GMM) -> Iterator[tuple[_Block, _Conditional]]:
+    """Hand out the rows with the laws of their patterns; many rows of one share them."""
+    law, observed = None, None
     for block in points.blocks(model.n_components):
-        law = _Conditional.of(model, block.observed)
-        residuals = _residuals(points, model, block)
-        relative = _compare(points, model, block, law, residuals)[0]
-        cumulated = relative.softmax(dim=1).cumsum(dim=1)
-        z = (uniform[block.rows][:, None] > cumulated[:, :-1]).sum(dim=1)
-        centres = residuals @ law.gain.mT + model.means.double()[:, None]
-        identity = torch.diag_embed(block.observed)[:, None]
-        shape = law.covariances.shape
-        factors = cholesky((law.covariances + identity).flatten(0, 1)).view(shape)
-        draws = centres + noise[block.rows][:, None] @ factors.mT
-        chosen = z[:, None, :, None].expand(-1, 1, -1, X.shape[1])
-        values = draws.gather(1, chosen).squeeze(1)
-        filled[block.rows[block.real]] = values[block.real]
-    return torch.where(torch.isnan(X), filled.to(X.dtype), X)
+        if law is None or not torch.equal(block.observed, observed):
+            law, observed = _Conditional.of(model, block.observed), block.observed
+        yield block, law
 
 
 def _residuals(points: IncompletePoints, model: GMM, block: _Block) -> Tensor:

@@ -11,15 +11,17 @@ from torch import Tensor
 from biglearn_core.em import lockstep_em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in, kmeans_start
-from biglearn_core.numerics.linalg import floor_eigenvalues
+from biglearn_core.numerics.linalg import has_eigenvalue_below
 from biglearn_core.numerics.points import Points, n_quadratic_features
 from biglearn_core.numerics.threads import each
 from biglearn_core.search.climb import Climb, Scored, climb, climb_together, race, ranking
-from biglearn_core.search.credit import Credit
+from biglearn_core.search.constraint import Constraint
+from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, grow, neighbourhoods
 from biglearn_core.search.pursuit import divide
+from biglearn_core.search.resize import with_insertions, without
 from biglearn_core.search.starts import grown_start, plusplus_starts
-from biglearn_core.search.swap import all_at_once, one_at_a_time
+from biglearn_core.search.swap import all_at_once, mergers, one_at_a_time
 
 __all__ = ["SAME_OPTIMUM", "Moves"]
 
@@ -67,10 +69,12 @@ _CANDIDATES, _MOST_CANDIDATES, _LEAST_CANDIDATES = 6_000_000, 96, 24
 # Trials where rows are scarce, at most.
 _TRIALS_ON_SCARCE_ROWS = 4
 
-# EM steps of candidates alone, of starts that race, and of trials that race with the part of them
-# that stays.
+# EM steps of candidates alone, of starts that race, and of mixtures that have been given components
+# or have lost some, of which alternatives race; and of trials that race, with the part of them that
+# stays.
 _GROWTH = 10
 _START_RACE = (6, 10)
+_RESIZE_STEPS, _ALTERNATIVES = 5, 4
 _RACE = ((4, 2), (6, 4))
 
 # EM steps of many swaps at once, at most, and the gain of one swap among ten components that is too
@@ -91,7 +95,7 @@ class Moves:
     n_components : int
         K.
     sample_weight : Tensor of shape (N,), optional
-    covariance_floor : float
+    constraint : Constraint
     credit : Credit
     rng : numpy.random.Generator
     coarse_tol : float
@@ -112,7 +116,7 @@ class Moves:
         n_components: int,
         *,
         sample_weight: Tensor | None,
-        covariance_floor: float,
+        constraint: Constraint,
         credit: Credit,
         rng: np.random.Generator,
         coarse_tol: float,
@@ -127,14 +131,16 @@ class Moves:
         self._points = Points.of(X, sample_weight=sample_weight)
         sampled = max(_SAMPLED_ROWS, _SAMPLED_TO_A_COORDINATE * K * (D + 1))
         self._sample = Sample(X, sample_weight, sampled)
-        self._floor, self._credit, self._rng = covariance_floor, credit, rng
+        self._constraint, self._credit, self._rng = constraint, credit, rng
         self._tol, self._n_iter, self._patience = coarse_tol, coarse_iter, patience
         self._accepted_loss = accepted_loss / K
         self._record = record
         self._numbers = n_quadratic_features(D) + _NUMBERS_OF_A_PAIR
         self._many = K >= _MANY or D > _MOST_FEATURES
         self._alone = not self._many or (K <= _MOST_ALONE and D <= _MOST_FEATURES)
-        self._few_rows, self._scarce = N <= K * D, N < _SCARCE * K * D
+        coordinates = constraint.structure.n_coordinates(D)
+        rows_needed = K * coordinates
+        self._few_rows, self._scarce = rows_needed >= N, _SCARCE * rows_needed > N
         self._spent = 0.0
         size, sampled_size = N * K * self._numbers, len(self._sample) * self._numbers
         self._n_together = max(1, min(_MOST_TOGETHER, _TOGETHER // size))
@@ -180,9 +186,44 @@ class Moves:
 
     def start_from(self, model: GMM) -> list[Climb]:
         """Begin at a given mixture."""
-        climbs = self._climb([model])
+        climbs = self._climb([self._constraint.of_type(model)])
         self._account("start", climbs[0], accepted=True)
         return climbs
+
+    def start_beside(self, models: Sequence[GMM]) -> list[Climb]:
+        """Begin at mixtures of any number of components, by insertions or mergers.
+
+        Parameters
+        ----------
+        models : sequence of GMM
+
+        Returns
+        -------
+        climbs : list of Climb
+            Of the best after a few steps.
+        """
+        resized = [self._resized(model) for model in models]
+        ((_, best),) = race(self._sample_step, resized, rounds=((_RESIZE_STEPS, 1),))
+        climbs = self._climb([best])
+        self._account("start", climbs[0], accepted=True)
+        return climbs
+
+    def _resized(self, model: GMM) -> GMM:
+        """Give a mixture as many components as are wanted."""
+        model = self._constraint.of_type(model.dense())
+        while (missing := self._K - model.n_components) != 0:
+            view = View.of(self._sample, model)
+            if missing < 0:
+                merged, losses = mergers(self._sample, view, self._constraint)
+                changed = [without(model, merged, losses, -missing)]
+            else:
+                (insertions,) = self._insertions([view], _LEAST_CANDIDATES)
+                changed = with_insertions(model, insertions, missing, _ALTERNATIVES)
+            # One after the other may lack insertions: of these alone the fullest race.
+            K = max(found.n_components for found in changed)
+            models = [self._constraint.of_type(m) for m in changed if m.n_components == K]
+            ((_, model),) = race(self._sample_step, models, rounds=((_RESIZE_STEPS, 1),))
+        return model
 
     def last(self, best: Climb, *, n_iter: int, tol: float) -> Climb:
         """Climb to the end."""
@@ -190,22 +231,29 @@ class Moves:
         self._account("joint", last, accepted=True)
         return last
 
-    def improve(self, climbs: Sequence[Climb]) -> Climb:
+    def gain_of_thinness(self, model: GMM) -> float:
+        """Tell what thin components add to the log-likelihood of a mixture, in nats."""
+        floored = has_eigenvalue_below(model.covariances, TOUCHING * self._constraint.floor)
+        return self._credit.gain_of_thinness(model, 1, floored[None]).item()
+
+    def improve(self, climbs: Sequence[Climb], *, alone: bool = True) -> Climb:
         """Swap components as long as that leads higher, from several optima in lockstep.
 
         Parameters
         ----------
         climbs : sequence of Climb
+        alone : bool, default True
+            Whether swaps are tried one by one, where components are few; else many at once.
 
         Returns
         -------
         best : Climb
         """
         best = list(climbs)
-        if self._many:
+        if self._many or not alone:
             best = [self._swap_together(best[0])]
-        if not self._alone:
-            return best[0]
+        if not (alone and self._alone):
+            return _highest(best)
         refused = [0] * len(best)
         while active := [i for i in range(len(best)) if refused[i] < self._patience]:
             try:
@@ -225,13 +273,13 @@ class Moves:
         models = []
         if first:
             models = self._kmeans(1)
-            grown = grown_start(self._sample, K, self._sample_step, covariance_floor=self._floor)
+            grown = grown_start(self._sample, K, self._sample_step, constraint=self._constraint)
             models += [] if grown is None else [grown]
         models += plusplus_starts(
             self._sample,
             K,
             _FIRST_STARTS - K if first else _LATER_STARTS * self._n_together,
-            covariance_floor=self._floor,
+            constraint=self._constraint,
             rng=self._rng,
         )
         rounds = zip(_START_RACE, (max(kept, len(models) // 2), kept), strict=True)
@@ -246,14 +294,15 @@ class Moves:
         """One round of swaps: what leads higher from every optimum, or None."""
         views = [View.of(self._sample, found.model) for found in climbs]
         trials, groups = [], []
-        for i, (view, insertions) in enumerate(zip(views, self._insertions(views), strict=True)):
+        insertions_of = self._insertions(views, self._n_candidates)
+        for i, (view, insertions) in enumerate(zip(views, insertions_of, strict=True)):
             models = one_at_a_time(
                 self._sample,
                 view,
                 insertions,
                 self._credit,
                 at_most=self._n_trials,
-                covariance_floor=self._floor,
+                constraint=self._constraint,
             )
             trials += models
             groups += [i] * len(models)
@@ -273,7 +322,7 @@ class Moves:
             higher.append(found if accepted else None)
         return higher
 
-    def _insertions(self, views: Sequence[View]) -> list[Insertions]:
+    def _insertions(self, views: Sequence[View], n_candidates: int) -> list[Insertions]:
         """Candidates for every mixture, from both parts of all divisions and from random rows."""
         starts = []
         for view in views:
@@ -283,7 +332,7 @@ class Moves:
                 for second in (False, True)
             ]
             n_divided = sum(len(part.owners) for part in parts)
-            n_random = max(_LEAST_CANDIDATES, self._n_candidates - n_divided)
+            n_random = max(_LEAST_CANDIDATES, n_candidates - n_divided)
             parts.append(neighbourhoods(self._sample, view, n_random, self._rng))
             starts.append(
                 Starts(
@@ -293,7 +342,7 @@ class Moves:
             )
         n_candidates = sum(len(start.owners) for start in starts)
         self._spend(n_candidates, len(self._sample), n_steps=_GROWTH)
-        return grow(self._sample, views, starts, covariance_floor=self._floor, n_steps=_GROWTH)
+        return grow(self._sample, views, starts, constraint=self._constraint, n_steps=_GROWTH)
 
     def _swap_together(self, best: Climb) -> Climb:
         """All promising swaps at once; where that fails fewer, down to one at a time."""
@@ -307,16 +356,20 @@ class Moves:
                 self._sample,
                 view,
                 division.parts(
-                    self._sample, view, covariance_floor=self._floor, few_rows=self._scarce
+                    self._sample,
+                    view,
+                    constraint=self._constraint,
+                    on_all=self._scarce or self._constraint.covariance_type != "full",
                 ),
                 self._credit,
                 accepted_loss=self._accepted_loss,
-                covariance_floor=self._floor,
-                few_rows=self._scarce,
+                constraint=self._constraint,
+                optimism_counts=self._scarce,
             )
             self._spend(4 * self._K, len(self._sample))
             for swaps in plan.proposals(_ALONE):
-                found = self._try(plan.apply(best.model, swaps), best.score + tol, tol)
+                swapped = self._constraint.of_type(plan.apply(best.model, swaps))
+                found = self._try(swapped, best.score + tol, tol)
                 if accepted := found is not None and found.score > best.score + tol:
                     best = found
                     break
@@ -344,8 +397,8 @@ class Moves:
                 sample_weight=self._sample_weight,
                 positions=positions,
             )
-            covariances, _ = floor_eigenvalues(model.covariances, self._floor)
-            return GMM.unchecked(model.weights, model.means, covariances)
+            covariances, _ = self._constraint.alone(model.covariances)
+            return self._constraint.of_type(GMM.unchecked(model.weights, model.means, covariances))
 
         seeds = [int(self._rng.integers(2**31 - 1)) for _ in range(n)]
         self._spent += _KMEANS_STEPS * n
@@ -359,12 +412,20 @@ class Moves:
 
     def _step(self, points: Points, mixtures: GMM, n: int) -> Scored:
         self._spend(mixtures.n_components, points.Z.shape[1])
-        steps = lockstep_em_step(points, mixtures, n, covariance_floor=self._floor)
+        steps = lockstep_em_step(
+            points,
+            mixtures,
+            n,
+            covariance_floor=self._constraint.floor,
+            prior=self._constraint.prior,
+        )
+        objective = steps.log_likelihood + steps.log_prior
         withheld = self._credit.withheld(steps.model, n, steps.floored)
         return Scored(
             steps.model,
             steps.log_likelihood,
-            steps.log_likelihood - withheld,
+            objective,
+            objective - withheld,
             steps.floored.sum(dim=1),
             steps.empty.sum(dim=1),
         )

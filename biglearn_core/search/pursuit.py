@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, moments_of
 
 __all__ = ["Division", "divide"]
@@ -72,7 +73,7 @@ class Division:
         return Starts((view.owners == owners[:, None]) * members, owners)
 
     def parts(
-        self, sample: Sample, view: View, *, covariance_floor: float, few_rows: bool = False
+        self, sample: Sample, view: View, *, constraint: Constraint, on_all: bool = False
     ) -> tuple[Insertions, Insertions]:
         """Give both parts of every component that could be divided.
 
@@ -80,21 +81,23 @@ class Division:
         ----------
         sample : Sample
         view : View
-        covariance_floor : float
-        few_rows : bool, default False
-            Whether components have so few rows that what a division gains on all coordinates is
-            judged by the optimism of the parts (`search.credit`), and not by the marginal.
+        constraint : Constraint
+        on_all : bool, default False
+            Whether the gain of a division is that on all coordinates, and not that on the marginal:
+            where components have so few rows that it is judged by the optimism of the parts
+            (`search.credit`), or where they may not take the form of the points.
 
         Returns
         -------
         first, second : Insertions
             From the moments of the points.
         """
+        like = view.model.covariances[:1]
         first, second = (
-            moments_of(sample, part.members, part.owners, floor=covariance_floor)
+            moments_of(sample, part.members, part.owners, constraint=constraint, like=like)
             for part in (self.starts(view, second=False), self.starts(view, second=True))
         )
-        if not few_rows:
+        if not on_all:
             gains = self.gains[first.owners]
             return replace(first, gains=gains), replace(second, gains=gains)
         log_ratios = torch.stack(

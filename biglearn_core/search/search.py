@@ -13,7 +13,7 @@ rows gain by fitting just these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
 from biglearn_core.search.moves import SAME_OPTIMUM, Moves
 
@@ -31,8 +33,9 @@ __all__ = ["MOVES", "STOPS", "SearchConfig", "SearchHistory", "SearchResult", "s
 MOVES = ("start", "swap", "joint")
 
 # Why a search ends: other starts have led to the same optimum; its steps are spent; there is
-# nothing to swap; or there are no more rows than coordinates in all components together.
-STOPS = ("returned", "budget", "one component", "few rows")
+# nothing to swap; there are no more rows than coordinates in all components together; or mixtures
+# that were known were to be tried alone.
+STOPS = ("returned", "budget", "one component", "few rows", "known mixtures")
 
 # EM steps of a search in those of its first climb: in general, and where EM has many pairs of point
 # and component to work on, so that a step costs more than its operations.
@@ -68,6 +71,8 @@ class SearchConfig:
         Times that other starts have led to the best optimum, after which it is believed.
     plain_likelihood : bool, default False
         Whether models are compared by their likelihood alone (`search.credit`).
+    optimism : bool, default True
+        Whether, unless that is so, what few rows gain for their parameters is not counted.
     coarse_tol : float, default 3e-5
         The same as `tol` for joint steps within the search.
     coarse_iter : int, default 60
@@ -75,6 +80,9 @@ class SearchConfig:
     patience : int, optional
         Rounds of swaps without success that end the search in one basin. When not given one, and
         two where there is more to work on.
+    only_beside : bool, default False
+        Whether to begin at mixtures that are known alone (`search_mixture`), where there are any,
+        and to try no swaps but many at once: a first look.
     accepted_loss : float, default 0.1
         Of many swaps at once those are tried that are expected to lose no more than this over K, in
         nats: what a swap gains where components overlap shows in the joint steps after it.
@@ -91,9 +99,11 @@ class SearchConfig:
     max_steps: int | None = None
     max_returns: int = 2
     plain_likelihood: bool = False
+    optimism: bool = True
     coarse_tol: float = 3e-5
     coarse_iter: int = 60
     patience: int | None = None
+    only_beside: bool = False
     accepted_loss: float = 0.1
 
     def __post_init__(self) -> None:
@@ -177,6 +187,9 @@ class SearchResult:
         EM steps taken in all.
     n_floored, n_empty : int
         Components on the floor, and components with less than 1e-5 of the data, in that model.
+    gain_of_thinness : float
+        What of the log-likelihood is not believed, since it comes from thin components
+        (`search.credit`); in nats.
     history : SearchHistory
     """
 
@@ -186,6 +199,7 @@ class SearchResult:
     n_iter: int
     n_floored: int
     n_empty: int
+    gain_of_thinness: float
     history: SearchHistory
 
 
@@ -197,7 +211,10 @@ def search_mixture(
     seed: int,
     config: SearchConfig | None = None,
     sample_weight: Tensor | None = None,
+    covariance_type: str = "full",
+    prior: CovariancePrior | None = None,
     init: GMM | None = None,
+    beside: Sequence[GMM] = (),
     progress: Progress | None = None,
 ) -> SearchResult:
     """Fit a mixture to data of unit scale.
@@ -215,8 +232,14 @@ def search_mixture(
     config : SearchConfig, optional
     sample_weight : Tensor of shape (N,), optional
         Non-negative.
+    covariance_type : str, default "full"
+    prior : CovariancePrior, optional
+        Of the covariances.
     init : GMM, optional
         Start of the first basin, in place of those that are drawn.
+    beside : sequence of GMM
+        Mixtures of any number of components that are known for these data. Basins begin at them as
+        well, after components were inserted or merged.
     progress : callable, optional
         Called as progress(move, log-likelihood reached, EM steps so far) after every move.
 
@@ -231,14 +254,21 @@ def search_mixture(
         When there are fewer points than components, or no model could be evaluated in this dtype.
     """
     config = config or SearchConfig()
+    constraint = Constraint(covariance_floor, covariance_type, prior)
     trace = _Trace(progress)
     with torch.no_grad(), one_thread_an_operation():
         moves = Moves(
             X,
             n_components,
             sample_weight=sample_weight,
-            covariance_floor=covariance_floor,
-            credit=Credit(X.shape[0], covariance_floor, config.plain_likelihood),
+            constraint=constraint,
+            credit=Credit(
+                X.shape[0],
+                covariance_floor,
+                config.plain_likelihood,
+                covariance_type,
+                counts_optimism=config.optimism,
+            ),
             rng=np.random.default_rng(seed),
             coarse_tol=config.coarse_tol,
             coarse_iter=config.coarse_iter,
@@ -246,8 +276,13 @@ def search_mixture(
             accepted_loss=config.accepted_loss,
             record=trace.record,
         )
-        best, stopped = _search(moves, trace, config, init, X.shape)
-        last = moves.last(best, n_iter=config.max_iter, tol=config.tol)
+        best, stopped = _search(moves, trace, config, init, beside, constraint, X.shape)
+        rough = stopped == "known mixtures"
+        last = moves.last(
+            best,
+            n_iter=config.coarse_iter if rough else config.max_iter,
+            tol=config.coarse_tol if rough else config.tol,
+        )
     history = trace.freeze(stopped)
     return SearchResult(
         last.model,
@@ -256,6 +291,7 @@ def search_mixture(
         int(history.n_steps.sum()),
         last.n_floored,
         last.n_empty,
+        moves.gain_of_thinness(last.model),
         history,
     )
 
@@ -286,22 +322,38 @@ class _Trace:
 
 
 def _search(
-    moves: Moves, trace: _Trace, config: SearchConfig, init: GMM | None, shape: torch.Size
+    moves: Moves,
+    trace: _Trace,
+    config: SearchConfig,
+    init: GMM | None,
+    beside: Sequence[GMM],
+    constraint: Constraint,
+    shape: torch.Size,
 ) -> tuple[Climb, str]:
     """Search basin after basin, until the best optimum is believed or the steps are spent."""
     N, D = shape
+    if beside and config.only_beside:
+        (best,) = moves.start_beside(beside)
+        if best.model.n_components > 2:  # of two the swap of one is the other
+            best = moves.improve([best], alone=False)
+        return best, "known mixtures"
     climbs = moves.starts(first=True) if init is None else moves.start_from(init)
     K = climbs[0].model.n_components
     if K == 1:
         return climbs[0], "one component"
-    if N <= K * D:
+    if K * constraint.structure.n_coordinates(D) >= N:
         return climbs[0], "few rows"
     budget = config.max_steps
     if budget is None:
         budget = _budget(N, K, climbs[0].n_steps)
     best = moves.improve(climbs)
     longest, returns = moves.spent, 0
-    budget = config.n_init * max(budget, longest)
+    if beside:
+        trace.basin += 1
+        climbs = moves.start_beside(beside)
+        if climbs[0].score > best.score + SAME_OPTIMUM:
+            best = moves.improve(climbs)
+    budget = moves.spent - longest + config.n_init * max(budget, longest)
     while returns < config.max_returns * config.n_init:
         before = moves.spent
         if before + longest > budget:

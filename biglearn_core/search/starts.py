@@ -7,7 +7,8 @@ import torch
 
 from biglearn_core.gmm import GMM
 from biglearn_core.search.climb import Step, race
-from biglearn_core.search.insert import Sample, View, moments_of
+from biglearn_core.search.constraint import Constraint
+from biglearn_core.search.insert import Sample, View, moments_of, with_parts
 from biglearn_core.search.pursuit import divide
 
 __all__ = ["grown_start", "plusplus_starts"]
@@ -20,7 +21,7 @@ _LEAST_SHARE = 1e-3
 
 
 def plusplus_starts(
-    sample: Sample, n_components: int, n: int, *, covariance_floor: float, rng: np.random.Generator
+    sample: Sample, n_components: int, n: int, *, constraint: Constraint, rng: np.random.Generator
 ) -> list[GMM]:
     """Draw rows by k-means++ for several starts at once, and take the cells around them.
 
@@ -31,7 +32,7 @@ def plusplus_starts(
         K.
     n : int
         Starts.
-    covariance_floor : float
+    constraint : Constraint
     rng : numpy.random.Generator
 
     Returns
@@ -53,7 +54,7 @@ def plusplus_starts(
         rows = torch.searchsorted(cumulative, drawn[:, None]).squeeze(1).clamp_max_(len(X) - 1)
     members = torch.nn.functional.one_hot(cells, n_components).movedim(2, 1).flatten(0, 1)
     owners = torch.zeros(len(members), dtype=torch.long, device=X.device)
-    found = moments_of(sample, members.to(X.dtype), owners, floor=covariance_floor)
+    found = moments_of(sample, members.to(X.dtype), owners, constraint=constraint)
     starts = []
     for i in range(n):
         part = slice(i * n_components, (i + 1) * n_components)
@@ -61,12 +62,12 @@ def plusplus_starts(
         covariances = found.covariances[part].clone()
         variances = covariances.diagonal(dim1=1, dim2=2)
         variances += _LEAST_SHARE * (weights @ variances.mean(dim=1))
-        starts.append(GMM.unchecked(weights, found.means[part], covariances))
+        starts.append(constraint.of_type(GMM.unchecked(weights, found.means[part], covariances)))
     return starts
 
 
 def grown_start(
-    sample: Sample, n_components: int, step: Step, *, covariance_floor: float
+    sample: Sample, n_components: int, step: Step, *, constraint: Constraint
 ) -> GMM | None:
     """Divide a single Gaussian until there are enough, always where the marginal gains most.
 
@@ -79,7 +80,7 @@ def grown_start(
         K.
     step : callable
         EM step on the sample.
-    covariance_floor : float
+    constraint : Constraint
 
     Returns
     -------
@@ -88,22 +89,18 @@ def grown_start(
     """
     everything = torch.ones_like(sample.shares)[None]
     owner = torch.zeros(1, dtype=torch.long, device=sample.X.device)
-    one = moments_of(sample, everything, owner, floor=covariance_floor)
-    model = GMM.unchecked(torch.ones_like(one.weights), one.means, one.covariances)
+    one = moments_of(sample, everything, owner, constraint=constraint)
+    one_component = GMM.unchecked(torch.ones_like(one.weights), one.means, one.covariances)
+    model = constraint.of_type(one_component)
     while model.n_components < n_components:
         view = View.of(sample, model)
         division = max(divide(sample, view), key=lambda found: found.gains.max().item())
-        first, second = division.parts(sample, view, covariance_floor=covariance_floor)
+        first, second = division.parts(sample, view, constraint=constraint)
         if len(first.gains) == 0:
             return None
-        best = first.gains.argmax()
-        place = first.owners[best]
-        weights, means, covariances = (
-            torch.cat([getattr(model, name), getattr(second, name)[best, None]])
-            for name in ("weights", "means", "covariances")
+        best = int(first.gains.argmax())
+        divided = with_parts(
+            model, [(int(first.owners[best]), first, best), (model.n_components, second, best)]
         )
-        for values, name in ((weights, "weights"), (means, "means"), (covariances, "covariances")):
-            values[place] = getattr(first, name)[best]
-        model = GMM.unchecked(weights / weights.sum(), means, covariances)
-        ((_, model),) = race(step, [model], rounds=((_STEPS, 1),))
+        ((_, model),) = race(step, [constraint.of_type(divided)], rounds=((_STEPS, 1),))
     return model

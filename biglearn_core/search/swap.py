@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.linalg import floor_eigenvalues
 from biglearn_core.search.climb import ranking
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
-from biglearn_core.search.insert import Insertions, Sample, View
+from biglearn_core.search.insert import Insertions, Sample, View, with_parts
 
-__all__ = ["Plan", "all_at_once", "one_at_a_time"]
+__all__ = ["Plan", "all_at_once", "distinct", "mergers", "one_at_a_time"]
 
 # Insertions of which all drops are looked at, and drops that are tried of each.
 _BEST = 12
@@ -41,7 +41,7 @@ def one_at_a_time(
     credit: Credit,
     *,
     at_most: int,
-    covariance_floor: float,
+    constraint: Constraint,
 ) -> list[GMM]:
     """Mixtures with one component dropped and one inserted, most promising first.
 
@@ -52,19 +52,19 @@ def one_at_a_time(
     insertions : Insertions
     credit : Credit
     at_most : int
-    covariance_floor : float
+    constraint : Constraint
 
     Returns
     -------
     models : list of GMM
     """
-    best = insertions.pick(_distinct(insertions, _BEST))
+    best = insertions.pick(distinct(insertions, _BEST))
     if len(best.weights) == 0:
         return []
     a = best.weights[:, None]
     K = view.model.n_components
     new = a * best.log_ratios(sample, view.log_density).exp_()
-    merged = _merged(view, sample, covariance_floor)
+    merged = _merged(view, sample, constraint)
     # Without a component its weight goes to all others alike, or to its heir alone.
     weights = view.model.weights.clamp_max(1 - 1e-6)
     left = torch.cat([(1 - view.shares) / (1 - weights)[:, None], _left(sample, view, merged)])
@@ -81,14 +81,27 @@ def one_at_a_time(
         if tried.setdefault(c, 0) == _DROPS or not gains[c, drop].isfinite():
             continue
         tried[c] += 1
-        models.append(_swapped(view.model, best, merged if drop >= K else None, c, drop % K))
+        found = _swapped(view.model, best, merged if drop >= K else None, c, drop % K)
+        models.append(constraint.of_type(found))
         if len(models) == at_most:
             break
     return models
 
 
-def _distinct(insertions: Insertions, n: int) -> Tensor:
-    """Positions of the largest gains, without candidates that have come to the same place."""
+def distinct(insertions: Insertions, n: int) -> Tensor:
+    """Pick the largest gains, without candidates that have come to the same place.
+
+    Parameters
+    ----------
+    insertions : Insertions
+    n : int
+        At most.
+
+    Returns
+    -------
+    positions : int64 Tensor
+        The most rewarding first.
+    """
     order = ranking(insertions.gains)
     gains = insertions.gains[order]
     gaps = torch.cat([gains.new_full((1,), torch.inf), gains[:-1] - gains[1:]])
@@ -96,17 +109,13 @@ def _distinct(insertions: Insertions, n: int) -> Tensor:
 
 
 def _swapped(model: GMM, insertions: Insertions, merged: Insertions | None, c: int, k: int) -> GMM:
-    weights, means = model.weights.clone(), model.means.clone()
-    covariances = model.covariances.clone()
     if merged is not None:
-        heir = merged.owners[k]
-        weights[heir], means[heir] = merged.weights[k], merged.means[k]
-        covariances[heir] = merged.covariances[k]
+        model = with_parts(model, [(int(merged.owners[k]), merged, k)])
+    weights = model.weights.clone()
     weights[k] = 0
     weights *= (1 - insertions.weights[c]) / weights.sum()
-    weights[k], means[k] = insertions.weights[c], insertions.means[c]
-    covariances[k] = insertions.covariances[c]
-    return GMM.unchecked(weights / weights.sum(), means, covariances)
+    model = model.with_parameters(weights, model.means, model.covariances)
+    return with_parts(model, [(k, insertions, c)])
 
 
 @dataclass(frozen=True)
@@ -165,17 +174,14 @@ class Plan:
         model : GMM
             With the heir and a dropped component merged in the heir's place.
         """
-        weights, means = model.weights.clone(), model.means.clone()
-        covariances = model.covariances.clone()
+        parts = []
         for c, k in swaps:
-            for part, i, place in (
-                (self.merged, k, int(self.merged.owners[k])),
-                (self.first, c, int(self.first.owners[c])),
-                (self.second, c, k),
-            ):
-                weights[place], means[place] = part.weights[i], part.means[i]
-                covariances[place] = part.covariances[i]
-        return GMM.unchecked(weights / weights.sum(), means, covariances)
+            parts += [
+                (int(self.merged.owners[k]), self.merged, k),
+                (int(self.first.owners[c]), self.first, c),
+                (k, self.second, c),
+            ]
+        return with_parts(model, parts)
 
 
 def all_at_once(
@@ -185,8 +191,8 @@ def all_at_once(
     credit: Credit,
     *,
     accepted_loss: float,
-    covariance_floor: float,
-    few_rows: bool,
+    constraint: Constraint,
+    optimism_counts: bool,
 ) -> Plan:
     """Pair the most rewarding divisions with the cheapest mergers, no component in two swaps.
 
@@ -199,20 +205,18 @@ def all_at_once(
     credit : Credit
     accepted_loss : float
         Swaps expected to lose more are left out; in nats.
-    covariance_floor : float
-    few_rows : bool
-        Whether the optimism of components counts in gains and losses, as in `Division.parts`.
+    constraint : Constraint
+    optimism_counts : bool
+        Whether the optimism of components counts in gains and losses.
 
     Returns
     -------
     plan : Plan
     """
-    merged = _merged(view, sample, covariance_floor)
-    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
-    losses = -(left.log_() @ sample.shares)
+    merged, losses = mergers(sample, view, constraint)
     heirs = merged.owners
     gains = parts[0].gains
-    if few_rows:
+    if optimism_counts:
         optimism = credit.optimism(view.model.weights, view.model.n_features)
         losses += (
             credit.optimism(merged.weights, view.model.n_features) - optimism - optimism[heirs]
@@ -246,7 +250,28 @@ def all_at_once(
     return Plan(*parts, merged, together, alone)
 
 
-def _merged(view: View, sample: Sample, floor: float) -> Insertions:
+def mergers(sample: Sample, view: View, constraint: Constraint) -> tuple[Insertions, Tensor]:
+    """Merge every component with its heir, the one most like it.
+
+    Parameters
+    ----------
+    sample : Sample
+    view : View
+    constraint : Constraint
+
+    Returns
+    -------
+    merged : Insertions
+        One Gaussian for both, for every component; the owners are the heirs.
+    losses : Tensor of shape (K,)
+        Fall of the mean log-likelihood of the sample, in nats.
+    """
+    merged = _merged(view, sample, constraint)
+    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
+    return merged, -(left.log_() @ sample.shares)
+
+
+def _merged(view: View, sample: Sample, constraint: Constraint) -> Insertions:
     """Every component and its heir, the one most like it, as one Gaussian of the same moments."""
     model = view.model
     likeness = (view.shares * sample.shares) @ view.log_shares.T
@@ -259,7 +284,7 @@ def _merged(view: View, sample: Sample, floor: float) -> Insertions:
         + (1 - share)[:, :, None] * model.covariances[heirs]
         + (share * (1 - share))[:, :, None] * gap[:, :, None] * gap[:, None, :]
     )
-    covariances, floored = floor_eigenvalues(covariances, floor)
+    covariances, floored = constraint.alone(covariances, like=model.covariances[:1])
     means = model.means[heirs] + share * gap
     return Insertions(torch.zeros_like(weights), weights, means, covariances, floored, heirs)
 

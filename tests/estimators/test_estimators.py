@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from biglearn_core import GMM, BigLearnEM, JointEM, fit_biglearn_em
+from biglearn_core import GMM, BigLearnEM, JointEM, MixtureSelection, fit_biglearn_em
 from biglearn_core.init import paper_start
 from biglearn_core.search.missing import IncompletePoints, incomplete_em_step
 
@@ -36,6 +36,7 @@ def blobs(seed, *, sizes=(60, 80, 100, 40), D=3, sd=0.6):
         BigLearnEM(),
         JointEM(n_components=2),
         BigLearnEM(preset="paper", max_iter=5),
+        MixtureSelection(max_components=2, covariance_type=("tied", "diag")),
     ]
 )
 def test_scikit_learn_conventions(estimator, check):
@@ -504,7 +505,7 @@ def test_what_fit_has_found_cannot_be_changed(Estimator, name):
     model = Estimator(4, random_state=0).fit(X)
     before, labels = model.score_samples(X), model.predict(X)
     value = getattr(model, name)
-    with pytest.raises(AttributeError, match=f"{name} is what fit has found.*JointEM"):
+    with pytest.raises(AttributeError, match=f"{name} is what fit has found.*init="):
         setattr(model, name, value)
     if name != "mixture_":
         for array in (value, value.ravel()):

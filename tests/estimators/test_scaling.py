@@ -5,11 +5,7 @@ import pytest
 
 from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.scaling import UnitScale, to_unit_scale
-
-
-def blobs(seed=0, *, n=60, D=2, gap=8.0):
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.normal(m, 1, (n, D)) for m in (0, gap)])
+from tests.helpers import blobs
 
 
 def mixed_table(seed=0, n=200):

@@ -42,6 +42,7 @@ def joint_step(points, floor):
             steps.model,
             steps.log_likelihood,
             steps.log_likelihood,
+            steps.log_likelihood,
             steps.floored.sum(dim=1),
             steps.empty.sum(dim=1),
         )

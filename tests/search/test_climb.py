@@ -34,7 +34,7 @@ def made_up(*ascents):
         values, zeros = torch.tensor(values).double(), torch.zeros(n, dtype=torch.long)
         ahead = batch.means + torch.tensor([0.0, 1.0])
         model = GMM.unchecked(batch.weights, ahead, batch.covariances)
-        return Scored(model, values, values, zeros, zeros)
+        return Scored(model, values, values, values, zeros, zeros)
 
     starts = []
     for i in range(len(ascents)):

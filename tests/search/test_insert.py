@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from biglearn_core.gmm import GMM
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.insert import Sample, Starts, View, grow, moments_of, neighbourhoods
 from tests.helpers import TOLERANCE, random_points
 from tests.search.small import clusters, mixture_of, naive_mean, near
@@ -31,7 +32,7 @@ def test_gain_is_the_rise_of_the_likelihood(dtype, weighted):
     views = [View.of(sample, near(X, seed)) for seed in range(2)]
     rng = np.random.default_rng(0)
     starts = [neighbourhoods(sample, view, n, rng) for view, n in zip(views, (9, 6), strict=True)]
-    grown = grow(sample, views, starts, covariance_floor=1e-3, n_steps=6)
+    grown = grow(sample, views, starts, constraint=Constraint(1e-3), n_steps=6)
     for view, insertions, n in zip(views, grown, (9, 6), strict=True):
         before = naive_mean(X, view.model, sample.shares.numpy())
         finite = insertions.gains.isfinite().nonzero().squeeze(1).tolist()
@@ -49,7 +50,7 @@ def test_growing_raises_the_gain():
     starts = neighbourhoods(sample, view, 16, np.random.default_rng(0))
     gains = torch.stack(
         [
-            grow(sample, [view], [starts], covariance_floor=1e-9, n_steps=n)[0].gains
+            grow(sample, [view], [starts], constraint=Constraint(1e-9), n_steps=n)[0].gains
             for n in (1, 2, 3, 6, 12)
         ]
     )
@@ -66,10 +67,10 @@ def test_batches_change_nothing(monkeypatch, batch):
     view = View.of(sample, near(X, 2))
     starts = neighbourhoods(sample, view, 12, np.random.default_rng(0))
     monkeypatch.setattr("biglearn_core.search.insert._BATCH_NUMBERS", batch)
-    grown = grow(sample, [view], [starts], covariance_floor=1e-6, n_steps=3)[0]
+    grown = grow(sample, [view], [starts], constraint=Constraint(1e-6), n_steps=3)[0]
     for c in range(12):
         one = Starts(starts.members[c, None], starts.owners[c, None])
-        alone = grow(sample, [view], [one], covariance_floor=1e-6, n_steps=3)[0]
+        alone = grow(sample, [view], [one], constraint=Constraint(1e-6), n_steps=3)[0]
         torch.testing.assert_close(alone.gains, grown.gains[c, None])
         torch.testing.assert_close(alone.means, grown.means[c, None])
 
@@ -78,7 +79,7 @@ def test_batches_change_nothing(monkeypatch, batch):
 def test_moments_are_the_weighted_ones(D):
     X, w = random_points(3, N=80, D=D) + 50, weights_of(80)
     members = torch.from_numpy(np.random.default_rng(1).uniform(0, 1, (4, 80)))
-    found = moments_of(Sample(X, w, 100), members, torch.arange(4), floor=1e-9)
+    found = moments_of(Sample(X, w, 100), members, torch.arange(4), constraint=Constraint(1e-9))
     for c in range(4):
         mass = (members[c] * w).numpy()
         assert found.weights[c].item() == pytest.approx(mass.sum() / w.sum().item())
@@ -89,7 +90,7 @@ def test_moments_are_the_weighted_ones(D):
     assert not found.floored.any()
     low = X.clone()
     low[:, 0] = 0
-    found = moments_of(Sample(low, w, 100), members, torch.arange(4), floor=0.01)
+    found = moments_of(Sample(low, w, 100), members, torch.arange(4), constraint=Constraint(0.01))
     assert found.floored.all()
     assert torch.linalg.eigvalsh(found.covariances)[:, 0].numpy() == pytest.approx(0.01)
 
@@ -102,7 +103,7 @@ def test_weights_act_as_copies():
     view = View.of(sample, model)
     starts = neighbourhoods(sample, view, 10, np.random.default_rng(0))
     repeated = Starts(starts.members.repeat_interleave(w, dim=1), starts.owners)
-    options = {"covariance_floor": 1e-6, "n_steps": 4}
+    options = {"constraint": Constraint(1e-6), "n_steps": 4}
     one = grow(sample, [view], [starts], **options)[0]
     other = grow(copies, [View.of(copies, model)], [repeated], **options)[0]
     finite = one.gains.isfinite() & other.gains.isfinite()
@@ -121,7 +122,7 @@ def test_a_cluster_that_is_missed_is_found(seed, centre):
     sample = Sample(X, None, 10_000)
     view = View.of(sample, mixture_of(held, torch.arange(2).repeat_interleave(300)))
     starts = neighbourhoods(sample, view, 24, np.random.default_rng(seed))
-    grown = grow(sample, [view], [starts], covariance_floor=1e-4, n_steps=10)[0]
+    grown = grow(sample, [view], [starts], constraint=Constraint(1e-4), n_steps=10)[0]
     best = grown.gains.argmax()
     torch.testing.assert_close(grown.means[best], missed.mean(dim=0), atol=0.1, rtol=0)
     assert grown.weights[best].item() == pytest.approx(60 / 660, abs=0.02)
@@ -136,7 +137,7 @@ def test_a_tight_cluster_in_many_dimensions_has_a_gain(D, n, dtype):
     view = View.of(sample, mixture_of(X, torch.zeros(len(X))))
     members = (torch.arange(len(X)) >= 900).to(dtype)[None]
     starts = Starts(members, torch.zeros(1, dtype=torch.long))
-    grown = grow(sample, [view], [starts], covariance_floor=1e-4, n_steps=4)[0]
+    grown = grow(sample, [view], [starts], constraint=Constraint(1e-4), n_steps=4)[0]
     rise = naive_mean(X, with_one_more(view.model, grown, 0)) - naive_mean(X, view.model)
     assert rise > 1
     assert grown.gains.item() == pytest.approx(rise, rel=1e-4)

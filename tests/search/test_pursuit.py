@@ -10,6 +10,7 @@ from scipy.stats import norm, ortho_group
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.climb import climb
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.insert import Sample, View
 from biglearn_core.search.pursuit import divide
 from biglearn_core.search.starts import grown_start, plusplus_starts
@@ -136,7 +137,7 @@ def test_a_component_of_too_few_points_is_left_alone():
         assert division.gains[0].isfinite()
         assert division.gains[1] == -math.inf
         assert division.starts(view, second=True).owners.tolist() == [0]
-        for part in division.parts(sample, view, covariance_floor=1e-6):
+        for part in division.parts(sample, view, constraint=Constraint(1e-6)):
             assert part.owners.tolist() == [0]
 
 
@@ -145,7 +146,7 @@ def test_parts_hold_what_their_component_owns():
     sample = Sample(X, None, 1000)
     view = View.of(sample, mixture_of(X, torch.arange(2).repeat_interleave(200)))
     longest = divide(sample, view)[0]
-    first, second = longest.parts(sample, view, covariance_floor=1e-6)
+    first, second = longest.parts(sample, view, constraint=Constraint(1e-6))
     found = torch.cat([first.means, second.means])
     distances = torch.cdist(found, X.view(4, 100, 2).mean(dim=1))
     assert distances.min(dim=0).values.max() < 0.1
@@ -159,7 +160,7 @@ def test_gain_on_all_coordinates_is_one_the_likelihood_keeps(seed):
     view = View.of(sample, model)
     before = naive_mean(X, model)
     for division in divide(sample, view):
-        first, second = division.parts(sample, view, covariance_floor=1e-3, few_rows=True)
+        first, second = division.parts(sample, view, constraint=Constraint(1e-3), on_all=True)
         for c, k in enumerate(first.owners.tolist()):
             rest = [j for j in range(4) if j != k]
             divided = GMM.unchecked(
@@ -180,7 +181,7 @@ def test_a_start_that_grows_finds_classes_that_differ_along_a_short_axis(seed):
     X = hidden(seed, z + 0.12 * rng.standard_normal(900), D=4)
     sample = Sample(X, None, 10_000)
     step = joint_step(Points.of(X), 1e-4)
-    model = grown_start(sample, 3, step, covariance_floor=1e-4)
+    model = grown_start(sample, 3, step, constraint=Constraint(1e-4))
     assert_proper(model, 3)
     reached = climb(step, model, n_iter=50, tol=1e-6).model
     assert naive_mean(X, reached) > naive_mean(X, mixture_of(X, torch.from_numpy(z)))
@@ -189,7 +190,7 @@ def test_a_start_that_grows_finds_classes_that_differ_along_a_short_axis(seed):
 def test_a_start_that_cannot_grow_is_none():
     X = random_points(0, N=8)
     step = joint_step(Points.of(X), 1e-2)
-    assert grown_start(Sample(X, None, 100), 7, step, covariance_floor=1e-2) is None
+    assert grown_start(Sample(X, None, 100), 7, step, constraint=Constraint(1e-2)) is None
 
 
 def test_starts_by_plusplus_see_all_clusters_far_apart():
@@ -197,7 +198,7 @@ def test_starts_by_plusplus_see_all_clusters_far_apart():
     w = torch.from_numpy(np.random.default_rng(0).uniform(0.5, 2, 200))
     sample = Sample(X, w, 1000)
     rng = np.random.default_rng(0)
-    starts = plusplus_starts(sample, 4, 6, covariance_floor=1e-4, rng=rng)
+    starts = plusplus_starts(sample, 4, 6, constraint=Constraint(1e-4), rng=rng)
     assert len(starts) == 6
     expected = [np.average(X[i : i + 50], axis=0, weights=w[i : i + 50]) for i in range(0, 200, 50)]
     for model in starts:

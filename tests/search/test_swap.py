@@ -6,6 +6,7 @@ import torch
 
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.climb import climb
+from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import Credit
 from biglearn_core.search.insert import Sample, View, grow, neighbourhoods
 from biglearn_core.search.pursuit import divide
@@ -18,7 +19,7 @@ FLOOR = 1e-4
 
 def insertions_for(sample, view, seed=0, n=24):
     starts = neighbourhoods(sample, view, n, np.random.default_rng(seed))
-    return grow(sample, [view], [starts], covariance_floor=FLOOR, n_steps=8)[0]
+    return grow(sample, [view], [starts], constraint=Constraint(FLOOR), n_steps=8)[0]
 
 
 def alone(X, model, *, at_most=8, plain=False, weights=None):
@@ -30,7 +31,7 @@ def alone(X, model, *, at_most=8, plain=False, weights=None):
         insertions_for(sample, view),
         Credit(len(X), FLOOR, plain),
         at_most=at_most,
-        covariance_floor=FLOOR,
+        constraint=Constraint(FLOOR),
     )
 
 
@@ -38,7 +39,7 @@ def plan_for(X, model, *, few_rows=False, accepted_loss=0.1, which=0):
     sample = Sample(X, None, 10_000)
     view = View.of(sample, model)
     parts = divide(sample, view)[which].parts(
-        sample, view, covariance_floor=FLOOR, few_rows=few_rows
+        sample, view, constraint=Constraint(FLOOR), on_all=few_rows
     )
     return all_at_once(
         sample,
@@ -46,8 +47,8 @@ def plan_for(X, model, *, few_rows=False, accepted_loss=0.1, which=0):
         parts,
         Credit(len(X), FLOOR, False),
         accepted_loss=accepted_loss,
-        covariance_floor=FLOOR,
-        few_rows=few_rows,
+        constraint=Constraint(FLOOR),
+        optimism_counts=few_rows,
     )
 
 

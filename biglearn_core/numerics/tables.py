@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["holds_float32", "with_nan"]
+__all__ = ["holds_float32", "is_frame", "with_nan"]
 
 _MISSING = ("NAType", "NaTType")
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -39,7 +39,7 @@ def with_nan(X: Any) -> Any:
         return (X.double() if X.dtype in (torch.float16, torch.bfloat16) else X).numpy()
     if hasattr(X, "collect_schema") and hasattr(X, "collect"):
         raise TypeError(f"X is a {type(X).__name__}, which holds no values yet: call X.collect()")
-    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+    if is_frame(X):
         return _frame_with_nan(X)
     if isinstance(X, list | tuple):
         X = _as_objects(X)
@@ -56,6 +56,21 @@ def with_nan(X: Any) -> Any:
     if X.dtype.kind == "f":
         return X.astype(X.dtype.newbyteorder("="), copy=False)
     return _objects_with_nan("X", X) if X.dtype.kind == "O" else X
+
+
+def is_frame(X: Any) -> bool:
+    """Whether something is a data frame of whatever library, with its values there.
+
+    Parameters
+    ----------
+    X : object
+
+    Returns
+    -------
+    frame : bool
+    """
+    lazy = hasattr(X, "collect_schema") and hasattr(X, "collect")
+    return not lazy and hasattr(X, "dtypes") and hasattr(X, "columns")
 
 
 def holds_float32(X: Any) -> bool:

@@ -1,0 +1,375 @@
+"""How many components, and which covariances: mixtures of many kinds, compared by a criterion."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from biglearn_core.estimators.base import MixtureEstimator, warn
+from biglearn_core.estimators.biglearn import BigLearnEM
+from biglearn_core.estimators.frames import frame
+from biglearn_core.estimators.number import least_at
+from biglearn_core.estimators.refusal import kept_on_error
+from biglearn_core.estimators.rows import validate_rows, validate_weights
+from biglearn_core.gmm import GMM
+from biglearn_core.numerics.structures import COVARIANCE_TYPES, structure_of
+from biglearn_core.system.numbers import check_integer
+from biglearn_core.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["MixtureSelection"]
+
+Criterion = Callable[..., float]
+
+_CRITERIA = ("bic", "icl", "aic")
+
+# Numbers on either side of the best that are searched at the end.
+_NEIGHBOURS = 2
+
+# What a search gains over a first look, in units of the criterion, before any has told.
+_LEAST_GAIN = 5.0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What the criteria say of a fitted mixture."""
+
+    covariance_type: str
+    n_components: int
+    log_likelihood: float
+    n_parameters: int
+    aic: float
+    bic: float
+    icl: float
+    criterion: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A mixture of one kind, and what was said while it was fitted."""
+
+    candidate: _Candidate
+    estimator: BigLearnEM
+    messages: tuple[str, ...]
+    searched: bool
+
+
+class _Candidates:
+    """Mixtures of all kinds for the same data, fitted one beside the others."""
+
+    def __init__(
+        self,
+        estimator: BigLearnEM,
+        criterion: str | Criterion,
+        X: ArrayLike,
+        sample_weight: ArrayLike | None,
+        n_rows: float,
+        bar: tqdm,
+    ) -> None:
+        self.fitted: dict[tuple[str, int], _Fitted] = {}
+        self._n_rows, self._bar = n_rows, bar
+        self._estimator, self._criterion = estimator, criterion
+        self._X, self._sample_weight = X, sample_weight
+
+    def value(self, covariance_type: str, n_components: int) -> float:
+        """Fit a mixture from those that are known, and give its criterion."""
+        return self._fit(covariance_type, n_components, search=False).criterion
+
+    def refine(self, least: int, most: Callable[[str], int]) -> None:
+        """Fit the best, and what may come to be better, with the effort of fits of their own."""
+        gained = _LEAST_GAIN
+        for covariance_type in sorted(self._types(), key=self._least):
+            before = self._least(covariance_type)
+            best = self.best().candidate
+            known = best.n_components == self._best_of(covariance_type).candidate.n_components == 1
+            if before - 2 * gained > best.criterion or (known and self.best().searched):
+                continue  # of a single component most types are one
+            self._descend(covariance_type, least, most(covariance_type))
+            gained = max(gained, before - self._least(covariance_type))
+
+    def _descend(self, covariance_type: str, least: int, most: int) -> None:
+        """Search at the best number and its neighbours, as long as one of these is better."""
+        centre = None
+        while centre != (best := self._best_of(covariance_type).candidate.n_components):
+            centre = best
+            for number in range(
+                max(least, centre - _NEIGHBOURS), min(most, centre + _NEIGHBOURS) + 1
+            ):
+                known = self.fitted.get((covariance_type, number))
+                if known is None or not known.searched:
+                    self._fit(covariance_type, number, search=True)
+
+    def _types(self) -> list[str]:
+        return list(dict.fromkeys(kind for kind, _ in self.fitted))
+
+    def _best_of(self, covariance_type: str) -> _Fitted:
+        of_type = (f for (kind, _), f in self.fitted.items() if kind == covariance_type)
+        return min(of_type, key=lambda fitted: fitted.candidate.criterion)
+
+    def _least(self, covariance_type: str) -> float:
+        return self._best_of(covariance_type).candidate.criterion
+
+    def _fit(self, covariance_type: str, n_components: int, *, search: bool) -> _Candidate:
+        estimator = clone(self._estimator).set_params(
+            covariance_type=covariance_type, n_components=n_components
+        )
+        self._bar.set_postfix_str(f"{covariance_type}, K = {n_components}", refresh=False)
+        self._bar.update()
+        beside = self._beside(covariance_type, n_components)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            # The criterion charges for parameters: the search must not do so, too.
+            estimator._fit(
+                self._X, self._sample_weight, beside, only_beside=not search, optimism=False
+            )
+        messages = tuple(str(warning.message) for warning in told)
+        data = self._X, self._sample_weight
+        charged = estimator._criteria(*data)
+        if callable(self._criterion):
+            value = float(self._criterion(estimator, *data))
+        else:
+            withheld = 2 * self._n_rows * estimator._gain_of_thinness
+            value = getattr(charged, self._criterion) + withheld
+        candidate = _Candidate(
+            covariance_type,
+            n_components,
+            estimator.lower_bound_,
+            estimator.mixture_.n_parameters,
+            charged.aic,
+            charged.bic,
+            charged.icl,
+            value,
+        )
+        self.fitted[covariance_type, n_components] = _Fitted(
+            candidate, estimator, messages, searched=search
+        )
+        return candidate
+
+    def best(self) -> _Fitted:
+        """Give the one whose criterion is least; the simpler of two that are alike."""
+
+        def key(fitted: _Fitted) -> tuple[float, int]:
+            return fitted.candidate.criterion, fitted.candidate.n_parameters
+
+        return min(self.fitted.values(), key=key)
+
+    def _beside(self, covariance_type: str, n_components: int) -> list[GMM]:
+        """Give the nearest of the same type, and the likeliest of as many components."""
+        numbers = [K for kind, K in self.fitted if kind == covariance_type]
+        below = max((K for K in numbers if n_components > K), default=None)
+        above = min((K for K in numbers if n_components < K), default=None)
+        known = [self.fitted[covariance_type, K] for K in (below, above) if K is not None]
+        others = [found for (_, K), found in self.fitted.items() if n_components == K]
+        if others:
+            known.append(max(others, key=lambda found: found.candidate.log_likelihood))
+        return [found.estimator.mixture_ for found in known]
+
+
+class MixtureSelection(MixtureEstimator):
+    """Gaussian mixture whose number of components and type of covariances are chosen.
+
+    All data are fitted with every candidate; the criterion charges for parameters. It is, besides,
+    a mixture estimator like BigLearnEM: it predicts, scores, samples and imputes by the mixture
+    that was chosen.
+
+    Parameters
+    ----------
+    min_components : int, default 1
+    max_components : int, optional
+        At most as many as there are rows. When not given the number of components grows until the
+        criterion is worse several times in a row.
+    covariance_type : str or sequence of str, default "all"
+        Those to choose from, by the names of `BigLearnEM`; "all" are the fourteen of mclust, four
+        of which have names in scikit-learn.
+    criterion : {"bic", "icl", "aic"} or callable, default "bic"
+        Smaller is better. BIC finds as many Gaussians as describe the data, ICL rather clusters
+        that are apart (BIC plus twice the entropy of the labels). A callable is asked as
+        criterion(estimator, X, sample_weight) of a fitted BigLearnEM.
+    covariance_floor, covariance_prior, max_iter, tol, n_init, plain_likelihood
+        Of every fit, as in `BigLearnEM`.
+    random_state, device
+        As in `BigLearnEM`.
+    verbose : int, default 0
+        Whether to show a progress bar from the start. In a terminal or a notebook one appears after
+        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
+
+    Attributes
+    ----------
+    best_estimator_ : BigLearnEM
+    n_components_ : int
+    covariance_type_ : str
+    criterion_ : float
+        Its least value.
+    results_ : pandas.DataFrame
+        A row for every fit: covariance_type, n_components, log_likelihood (mean, in nats),
+        n_parameters, aic, bic, icl and criterion. Needs pandas.
+    mixture_, weights_, means_, covariances_, precisions_, covariance_floor_, lower_bound_, \
+converged_, n_iter_, history_, n_features_in_, feature_names_in_
+        Those of `best_estimator_`.
+
+    Notes
+    -----
+    Components are not clusters: where clusters are not Gaussian, BIC takes several components for
+    one. ICL and `combine_components` help then, and promise nothing.
+
+    For every type the number grows by halves until the criterion is worse two or three times in a
+    row; then the numbers in between, and three neighbours of the best on either side, are tried.
+    Every fit is a search of its own, and has the mixtures found before for the neighbouring numbers
+    as starts as well, with components inserted or merged, and the best one of another type.
+
+    References
+    ----------
+    G. Schwarz, "Estimating the dimension of a model", Annals of Statistics 6(2), 1978.
+    C. Biernacki, G. Celeux and G. Govaert, "Assessing a mixture model for clustering with the
+    integrated completed likelihood", IEEE PAMI 22(7), 2000.
+    C. Fraley and A. Raftery, "Model-based clustering, discriminant analysis, and density
+    estimation", JASA 97, 2002.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.concatenate([np.random.default_rng(0).normal(m, 1, (100, 2)) for m in (0, 9)])
+    >>> selection = MixtureSelection(random_state=0).fit(X)
+    >>> selection.n_components_, selection.covariance_type_
+    (2, 'EII')
+    """
+
+    def __init__(
+        self,
+        *,
+        min_components: int = 1,
+        max_components: int | None = None,
+        covariance_type: str | Sequence[str] = "all",
+        criterion: Literal["bic", "icl", "aic"] | Criterion = "bic",
+        covariance_floor: float | None = None,
+        covariance_prior: Literal["conjugate"] | None = None,
+        max_iter: int | None = None,
+        tol: float = 1e-5,
+        n_init: int = 1,
+        plain_likelihood: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.min_components = min_components
+        self.max_components = max_components
+        self.covariance_type = covariance_type  # type: ignore[assignment]
+        self.criterion = criterion
+        self.covariance_floor = covariance_floor
+        self.covariance_prior = covariance_prior
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.plain_likelihood = plain_likelihood
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> MixtureSelection:
+        """Fit and choose.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            As in `BigLearnEM.fit`; NaN is missing.
+        y : ignored
+        sample_weight : array-like of shape (N,), optional
+            Non-negative; copies of every row.
+
+        Returns
+        -------
+        self : MixtureSelection
+
+        Raises
+        ------
+        ValueError
+            As `BigLearnEM.fit`; or when a parameter is out of range.
+        """
+        with kept_on_error(self):
+            types, criterion = self._check_choice()
+            rows = validate_rows(self, X, allow_nan=True, reset=True)
+            N, n_rows = len(rows), float(len(rows))
+            if sample_weight is not None:
+                weights = validate_weights(sample_weight, rows)
+                N, n_rows = int(np.count_nonzero(weights)), float(weights.sum())
+            least, most = self.min_components, partial(self._most, N, rows.shape[1])
+            with progress_bar(self.verbose, unit="fit") as bar:
+                candidates = _Candidates(self._template(), criterion, X, sample_weight, n_rows, bar)
+                for covariance_type in types:
+                    value = partial(candidates.value, covariance_type)
+                    least_at(value, least, most(covariance_type))
+                candidates.refine(least, most)
+            self._keep_best(candidates)
+        return self
+
+    @property
+    def results_(self) -> pandas.DataFrame:
+        """A row for every fit, in their order."""
+        check_is_fitted(self)
+        names = [field.name for field in fields(_Candidate)]
+        return frame({n: [getattr(found, n) for found in self._candidates] for n in names})
+
+    def _most(self, n_rows: int, n_features: int, covariance_type: str) -> int:
+        """Components, at most."""
+        if self.max_components is not None:
+            return min(self.max_components, n_rows)
+        rows_of_one = structure_of(covariance_type).n_coordinates(n_features) + 1
+        return max(self.min_components, n_rows // rows_of_one)
+
+    def _template(self) -> BigLearnEM:
+        shared = BigLearnEM().get_params().keys() & self.get_params().keys()
+        parameters = {name: getattr(self, name) for name in shared}
+        return BigLearnEM(**parameters | {"random_state": self._seed(), "verbose": 0})
+
+    def _keep_best(self, candidates: _Candidates) -> None:
+        best = candidates.best()
+        # What is known of the mixture is known of this estimator, and all questions follow from it.
+        own = best.estimator.get_params().keys()
+        for name, value in vars(best.estimator).items():
+            if name not in own:
+                setattr(self, name, value)
+        self.best_estimator_ = best.estimator
+        self.n_components_ = best.candidate.n_components
+        self.covariance_type_ = best.candidate.covariance_type
+        self.criterion_ = best.candidate.criterion
+        self._candidates = tuple(found.candidate for found in candidates.fitted.values())
+        for message in best.messages:
+            warn(message)
+
+    def _check_choice(self) -> tuple[list[str], str | Criterion]:
+        try:
+            check_integer("min_components", self.min_components, least=1)
+            if self.max_components is not None:
+                check_integer("max_components", self.max_components, least=self.min_components)
+        except TypeError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from error
+        wanted: str | Sequence[str] = self.covariance_type
+        if isinstance(wanted, str):
+            wanted = COVARIANCE_TYPES if wanted == "all" else (wanted,)
+        types = list(dict.fromkeys(structure_of(name).name for name in wanted))
+        if not types:
+            raise ValueError('covariance_type is empty; name at least one, or "all"')
+        if callable(self.criterion):
+            return types, self.criterion
+        if self.criterion not in _CRITERIA:
+            raise ValueError(
+                f"criterion must be callable or one of {', '.join(_CRITERIA)}, "
+                f"got {self.criterion!r}"
+            )
+        return types, self.criterion
+
+    def _allow_nan(self) -> bool:
+        return True

@@ -1,1 +1,0 @@
-"""The first ten minutes: a digit drawn, a gap filled, a row out of line."""
