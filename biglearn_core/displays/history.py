@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
+from biglearn_core.displays.arguments import check_mixture_estimator
 from biglearn_core.displays.axes import draw_legend, open_canvas, write_note
 from biglearn_core.displays.style import COLOURS, GREY, tidy
 from biglearn_core.estimators.base import MixtureEstimator
@@ -29,6 +29,7 @@ _NAMES = {
 _ENDINGS = {
     "returned": "other starts led to the same optimum",
     "budget": "its steps were spent",
+    "known mixtures": "known mixtures alone were tried",
 }
 
 
@@ -99,10 +100,12 @@ class HistoryDisplay:
         ------
         NotFittedError
             Before `fit`.
+        TypeError
+            When it is no estimator of a mixture.
         ImportError
             When matplotlib is not installed.
         """
-        check_is_fitted(estimator)
+        check_mixture_estimator(estimator)
         at_unit_scale = getattr(estimator, "preset", "default") == "default"
         return cls(history=estimator.history_, at_unit_scale=at_unit_scale).plot(ax)
 

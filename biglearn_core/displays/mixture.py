@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
 
+from biglearn_core.displays.arguments import Features, check_mixture_estimator, chosen_features
 from biglearn_core.displays.axes import Canvas, draw_legend, open_canvas, write_note
 from biglearn_core.displays.components import (
     MOST_IN_A_LEGEND,
@@ -20,7 +20,6 @@ from biglearn_core.displays.components import (
 )
 from biglearn_core.displays.density import SHARES, draw_regions, grid_along
 from biglearn_core.displays.ellipses import deviations_of, draw_ellipses
-from biglearn_core.displays.features import Features, chosen_features
 from biglearn_core.displays.rows import MOST_UNCERTAIN, draw_rows, draw_uncertain_rows
 from biglearn_core.displays.style import darker, tidy
 from biglearn_core.estimators.base import MixtureEstimator
@@ -157,12 +156,12 @@ class MixtureDisplay:
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            When an argument is out of range, `X` is not what `predict` takes, or no row has the
-            features shown.
+            When an argument is out of range, it is no estimator of a mixture, `X` is not what
+            `predict` takes, or no row has the features shown.
         ImportError
             When matplotlib is not installed.
         """
-        check_is_fitted(estimator)
+        check_mixture_estimator(estimator)
         _check_kind(kind)
         _coverages(coverage)
         check_integer("max_points", max_points, least=1)

@@ -11,8 +11,15 @@ from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from biglearn_core import BigLearnEM, CriterionDisplay
+from biglearn_core import (
+    BigLearnEM,
+    CriterionDisplay,
+    HistoryDisplay,
+    MixtureDisplay,
+    MixtureSelection,
+)
 from biglearn_core.displays.criterion import Chosen
+from tests.helpers import random_points
 
 TYPES = (
     *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE"),
@@ -86,6 +93,21 @@ def test_a_selection_says_itself_what_it_has_chosen():
     own = Selection(criterion=lambda estimator, X, sample_weight: 0.0).fit()
     display = CriterionDisplay.from_estimator(own)
     assert display.ax_.get_ylabel() == "criterion, smaller is better"
+
+
+def test_a_real_selection_its_mixture_and_its_history():
+    X = random_points(0, N=120, D=2).numpy()
+    selection = MixtureSelection(
+        max_components=4, covariance_type=("full", "spherical"), random_state=0
+    ).fit(X)
+    display = CriterionDisplay.from_estimator(selection)
+    assert display.chosen == (selection.n_components_, selection.covariance_type_)
+    (place,) = display.chosen_.get_offsets()
+    np.testing.assert_allclose(place, [selection.n_components_, selection.criterion_])
+    assert display.ax_.get_ylabel() == "BIC (nats), smaller is better"
+    mixture = MixtureDisplay.from_estimator(selection, X)
+    assert len(mixture.ellipses_[0]) == selection.n_components_
+    assert "start" in HistoryDisplay.from_estimator(selection).points_
 
 
 def test_fourteen_types_differ_in_look_and_are_named():

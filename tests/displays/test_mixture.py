@@ -11,6 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from biglearn_core import GMM, BigLearnEM, JointEM, MixtureDisplay
 from biglearn_core.displays.mixture import KINDS
@@ -279,6 +281,9 @@ def test_other_data_and_unfitted_estimators_are_refused(fitted, iris):
         MixtureDisplay.from_estimator(BigLearnEM(3), iris)
     with pytest.raises(ValueError, match="feature names should match"):
         MixtureDisplay.from_estimator(fitted, iris[PETAL])
+    pipeline = make_pipeline(StandardScaler(), BigLearnEM(2, random_state=0)).fit(iris)
+    with pytest.raises(TypeError, match="no one mixture to draw in a Pipeline"):
+        MixtureDisplay.from_estimator(pipeline, iris)
     axes = Figure().subplots()
     axes.remove()
     with pytest.raises(ValueError, match="removed from its figure"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from biglearn_core.displays.features import chosen_features
+from biglearn_core.displays.arguments import chosen_features
 
 NAMES = ["length", "width", "depth"]
 

@@ -1,14 +1,41 @@
-"""Which features a picture shows, as users name them."""
+"""What displays are asked to draw: a fitted mixture, and features of it by position or name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-__all__ = ["Features", "chosen_features"]
+from sklearn.utils.validation import check_is_fitted
+
+from biglearn_core.estimators.base import MixtureEstimator
+
+__all__ = ["Features", "check_mixture_estimator", "chosen_features"]
 
 Features = int | str | Sequence[int | str]
+
+
+def check_mixture_estimator(estimator: Any) -> None:
+    """Refuse what has no mixture to draw.
+
+    Parameters
+    ----------
+    estimator : object
+
+    Raises
+    ------
+    TypeError
+        When it is no estimator of a mixture.
+    NotFittedError
+        Before `fit`.
+    """
+    if not isinstance(estimator, MixtureEstimator):
+        raise TypeError(
+            f"there is no one mixture to draw in a {type(estimator).__name__}: give a fitted "
+            "BigLearnEM, JointEM or MixtureSelection, the last step of a pipeline with the rows "
+            "that it sees"
+        )
+    check_is_fitted(estimator)
 
 
 def chosen_features(
