@@ -20,6 +20,9 @@ __all__ = ["Chosen", "CriterionDisplay"]
 # Curves that a legend inside the axes names.
 _MOST_INSIDE = 7
 
+# Of the view, in distances from the best to a typical fit.
+_HEIGHT = 2.5
+
 # Without yellow, which on white is hardly seen.
 _COLOURS = COLOURS[:7]
 
@@ -63,7 +66,8 @@ class CriterionDisplay:
         The ring about the chosen mixture.
     legend_ : Legend
     note_ : Text
-        Names the chosen mixture above the axes, and counts what lies outside them.
+        Names the chosen mixture above the axes, and counts what lies outside them; in the legend an
+        arrow marks types of which all fits do.
 
     Examples
     --------
@@ -205,6 +209,8 @@ class CriterionDisplay:
         self.ax_, self.figure_ = canvas.axes, canvas.figure
         axes = tidy(self.ax_)
         curves = self._curves()
+        low, top = self._view(curves)
+        axes.set_ylim(low, top)
         self.lines_ = {}
         for position, (name, (numbers, values)) in enumerate(curves.items()):
             colour = _COLOURS[position % len(_COLOURS)]
@@ -219,10 +225,11 @@ class CriterionDisplay:
                 markersize=4,
                 linewidth=2.0 if is_chosen else 1.0,
                 zorder=3 if is_chosen else 2,
-                label=name,
+                label=name if values.min() <= top else f"{name} ↑",
             )
-        low, top = self._view(curves)
-        axes.set_ylim(low, top)
+        seen = np.concatenate([numbers[values <= top] for numbers, values in curves.values()])
+        margin = max(0.5, 0.04 * np.ptp(seen))
+        axes.set_xlim(seen.min() - margin, seen.max() + margin)
         numbers, values = curves[self.chosen.covariance_type]
         at = float(values[numbers == self.chosen.n_components].min())
         self.chosen_ = axes.scatter(
@@ -257,13 +264,14 @@ class CriterionDisplay:
         return curves
 
     def _view(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-        """Limits that show the least value of every type, and so not all of bad numbers."""
-        least = [values.min() for _, values in curves.values()]
+        """Limits that show the chosen one among its like, and not all that is far worse."""
+        least = np.array([values.min() for _, values in curves.values()])
+        low = least.min()
+        own = np.median(curves[self.chosen.covariance_type][1])
+        typical = max(np.quantile(least, 0.75), own) - low
         most = max(values.max() for _, values in curves.values())
-        low = min(least)
-        height = max(1.6 * (max(least) - low), 0.35 * (most - low), 1e-6 * abs(low), 1e-6)
-        top = min(low + height, most)
-        margin = 0.05 * max(top - low, 0.1 * height)
+        top = min(low + _HEIGHT * typical, most) if typical > 0 else most
+        margin = 0.05 * (top - low) or max(1e-3 * abs(low), 1e-6)
         return low - margin, top + margin
 
     def _statements(
@@ -272,8 +280,9 @@ class CriterionDisplay:
         number, name = self.chosen
         plural = "component" if number == 1 else "components"
         statements = [f"chosen: {number} {plural}, {name} ({at:.1f})"]
-        above = sum(int((values > top).sum()) for _, values in curves.values())
-        return statements + ([f"{above} of {self._n_fits()} fits lie above"] if above else [])
-
-    def _n_fits(self) -> int:
-        return len(self.n_components)
+        outside = sum(int((values > top).sum()) for _, values in curves.values())
+        if outside:
+            alone = any(values.min() > top for _, values in curves.values())
+            every = ", ↑ all of a type" if alone else ""
+            statements.append(f"{outside} of {len(self.n_components)} fits lie above{every}")
+        return statements

@@ -48,6 +48,12 @@ _LEAST_BINS, _MOST_BINS = 10, 100
 # How far a view of one feature goes out, if the rows do not go farther.
 _SEEN_OF_A_COMPONENT = 0.99
 
+# Rows so many deviations away from every component are not in view: they would make dots of all.
+_FARTHEST = 6.0
+
+# Of a row in the legend, in points².
+_LEGEND_SIZE = 25.0
+
 
 class MixtureDisplay:
     """Rows of a table over the components or the density of a mixture.
@@ -201,8 +207,9 @@ class MixtureDisplay:
         Parameters
         ----------
         ax : Axes, optional
-            Those of a new figure when not given. Their limits are set to show rows and components,
-            and what they have shown before.
+            Those of a new figure when not given. Their limits are set to show the rows, but for
+            those that are six deviations or more away from every component, and the ellipses; and
+            what they have shown before.
         kind : {"classification", "uncertainty", "density"}, default "classification"
             Rows coloured by their most probable component, under all features; rows shaded and
             sized by their uncertainty, one less the probability of that component; or rows over
@@ -284,7 +291,10 @@ class MixtureDisplay:
             for held in coverages
         ]
         if classified and not many:
-            self.legend_ = draw_legend(canvas, title="component", markerscale=1.4)
+            self.legend_ = draw_legend(canvas, title="component")
+            for handle in self.legend_.legend_handles:
+                if handle is not None:
+                    handle.set(sizes=[_LEGEND_SIZE])
         elif mixture.n_components > 1:
             self.numbers_ = write_numbers(self.ax_, mixture.means.numpy())
 
@@ -310,8 +320,11 @@ class MixtureDisplay:
     def _plot_feature(self, canvas: Canvas, *, with_components: bool) -> None:
         axes, mixture, values = self.ax_, self.mixture, self.points[:, 0]
         n_bins = int(np.clip(np.sqrt(len(values)), _LEAST_BINS, _MOST_BINS))
-        heights, edges = np.histogram(values, bins=n_bins, density=True)
-        self.histogram_ = axes.stairs(heights, edges, fill=True, color="0.85", label="rows")
+        inside = values[self._in_view()]
+        counts, edges = np.histogram(inside, bins=n_bins)
+        self.histogram_ = axes.stairs(
+            counts / (len(values) * np.diff(edges)), edges, fill=True, color="0.85", label="rows"
+        )
         (low,), (high,) = self._view([_SEEN_OF_A_COMPONENT])
         axes.set_xlim(low, high)
         x = grid_along(mixture, 0, low, high)
@@ -336,6 +349,8 @@ class MixtureDisplay:
         points = np.stack([self.points[self.shown, 0], uncertainty], axis=1)
         self.points_ = [draw_uncertain_rows(self.ax_, points, uncertainty)]
         self.ax_.set_ylabel("uncertainty")
+        (low,), (high,) = self._view([])
+        self.ax_.set_xlim(low, high)
         self.ax_.set_ylim(0, 1.05 * max(uncertainty.max(), MOST_UNCERTAIN))
 
     def _name(self, k: int) -> str:
@@ -346,7 +361,8 @@ class MixtureDisplay:
 
     def _view(self, coverages: list[float]) -> tuple[np.ndarray, np.ndarray]:
         """Box about rows and ellipses, these no farther out than half the extent of the rows."""
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        rows = self.points[self._in_view()]
+        low, high = rows.min(axis=0), rows.max(axis=0)
         extent = np.where(high > low, high - low, np.maximum(1.0, np.abs(high)))
         deviations = self.mixture.covariances.diagonal(dim1=1, dim2=2).sqrt().numpy()
         reach = deviations * deviations_of(max(coverages, default=0.0))
@@ -354,6 +370,14 @@ class MixtureDisplay:
         bottom = np.clip((means - reach).min(axis=0), low - extent / 2, low)
         top = np.clip((means + reach).max(axis=0), high, high + extent / 2)
         return bottom - 0.03 * extent, top + 0.03 * extent
+
+    def _in_view(self) -> np.ndarray:
+        """Whether a row is within reach of a component; all of them where none is."""
+        reach = _FARTHEST * self.mixture.covariances.diagonal(dim1=1, dim2=2).sqrt().numpy()
+        means = self.mixture.means.numpy()
+        low, high = (means - reach).min(axis=0), (means + reach).max(axis=0)
+        near: np.ndarray = ((self.points >= low) & (self.points <= high)).all(axis=1)
+        return near if near.any() else np.ones_like(near)
 
     def _statements(self, coverages: list[float]) -> list[str]:
         statements = []
@@ -363,10 +387,16 @@ class MixtureDisplay:
             statements.append(f"ellipses: {held} % of each component")
         if len(self.shown) < len(self.points) and self.points_:
             statements.append(f"{len(self.shown)} of {len(self.points)} rows drawn")
+        if outside := int((~self._in_view()).sum()):
+            statements.append(f"{outside} {_rows(outside)} out of view")
         if self.n_left_out:
-            rows = "row" if self.n_left_out == 1 else "rows"
+            rows = _rows(self.n_left_out)
             statements.append(f"{self.n_left_out} {rows} without these values left out")
         return statements
+
+
+def _rows(n: int) -> str:
+    return "row" if n == 1 else "rows"
 
 
 def _check_kind(kind: str) -> None:

@@ -136,6 +136,19 @@ def test_bad_fits_do_not_squeeze_the_good_ones_and_are_counted():
     assert "2 of 10 fits lie above" in display.note_.get_text()
 
 
+def test_types_that_are_far_worse_are_named_and_out_of_view():
+    results = table((*TYPES[:6], "spherical"))
+    worse = results["covariance_type"] == "spherical"
+    results.loc[worse, "criterion"] += 1e4
+    results.loc[worse, "n_components"] *= 10
+    display = CriterionDisplay.from_results(results)
+    assert display.ax_.get_ylim()[1] < 500
+    assert display.ax_.get_xlim()[1] < 12
+    assert "spherical ↑" in {t.get_text() for t in display.legend_.get_texts()}
+    assert "↑ all of a type" in display.note_.get_text()
+    render(display)
+
+
 def test_a_single_fit_is_a_picture():
     display = CriterionDisplay.from_results(table(("full",), (1,)))
     assert display.note_.get_text() == "chosen: 1 component, full (116.0)"

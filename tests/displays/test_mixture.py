@@ -242,6 +242,27 @@ def test_rows_that_are_all_the_same_are_shown(fitted, iris):
     render(MixtureDisplay.from_estimator(fitted, iris[:1], features=0))
 
 
+def test_a_row_far_out_is_counted_and_does_not_squeeze_the_others(fitted, iris):
+    X = iris.copy()
+    X.iloc[3] = 1e6
+    for features in ((0, 1), 0):
+        for kind in KINDS:
+            far = MixtureDisplay.from_estimator(fitted, X, features=features, kind=kind)
+            near = MixtureDisplay.from_estimator(
+                fitted, X.drop(index=3), features=features, kind=kind
+            )
+            assert far.ax_.get_xlim() == near.ax_.get_xlim()
+            assert "1 row out of view" in far.note_.get_text()
+            assert "view" not in near.note_.get_text()
+            pyplot.close("all")
+    heights, edges, _ = MixtureDisplay.from_estimator(fitted, X, features=0).histogram_.get_data()
+    assert (heights * np.diff(edges)).sum() == pytest.approx(149 / 150)
+    elsewhere = MixtureDisplay.from_estimator(fitted, X.iloc[[3]])
+    low, high = elsewhere.ax_.get_xlim()
+    assert low < 1e6 < high
+    render(elsewhere)
+
+
 def test_float32_and_one_component(iris):
     X = iris.to_numpy(dtype=np.float32)
     model = BigLearnEM(1).fit(X)
