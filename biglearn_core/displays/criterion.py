@@ -221,7 +221,7 @@ class CriterionDisplay:
                 values,
                 color=colour if turn % 2 == 0 else darker(colour),
                 linestyle="-" if turn % 2 == 0 else "--",
-                marker=MARKERS[(position + turn) % len(MARKERS)],
+                marker=MARKERS[position % len(MARKERS)],
                 markersize=4,
                 linewidth=2.0 if is_chosen else 1.0,
                 zorder=3 if is_chosen else 2,
@@ -230,8 +230,7 @@ class CriterionDisplay:
         seen = np.concatenate([numbers[values <= top] for numbers, values in curves.values()])
         margin = max(0.5, 0.04 * np.ptp(seen))
         axes.set_xlim(seen.min() - margin, seen.max() + margin)
-        numbers, values = curves[self.chosen.covariance_type]
-        at = float(values[numbers == self.chosen.n_components].min())
+        at = self._chosen_value(curves)
         self.chosen_ = axes.scatter(
             [self.chosen.n_components],
             [at],
@@ -263,6 +262,10 @@ class CriterionDisplay:
                 curves[str(name)] = numbers[mine], values[mine]
         return curves
 
+    def _chosen_value(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> float:
+        numbers, values = curves[self.chosen.covariance_type]
+        return float(values[numbers == self.chosen.n_components].min())
+
     def _view(self, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
         """Limits that show the chosen one among its like, and not all that is far worse."""
         least = np.array([values.min() for _, values in curves.values()])
@@ -271,6 +274,7 @@ class CriterionDisplay:
         typical = max(np.quantile(least, 0.75), own) - low
         most = max(values.max() for _, values in curves.values())
         top = min(low + _HEIGHT * typical, most) if typical > 0 else most
+        top = max(top, self._chosen_value(curves))
         margin = 0.05 * (top - low) or max(1e-3 * abs(low), 1e-6)
         return low - margin, top + margin
 

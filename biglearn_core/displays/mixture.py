@@ -265,12 +265,12 @@ class MixtureDisplay:
             rows = draw_uncertain_rows(self.ax_, points, self._uncertainty())
             self.points_ = [rows]
             extend = "max" if self._uncertainty().max() > MOST_UNCERTAIN else "neither"
-            self.colorbar_ = self.figure_.colorbar(
+            self.colorbar_ = self.ax_.figure.colorbar(
                 rows, ax=self.ax_, label="uncertainty", extend=extend
             )
         else:
             self.density_ = draw_regions(self.ax_, mixture)
-            self.colorbar_ = self.figure_.colorbar(
+            self.colorbar_ = self.ax_.figure.colorbar(
                 self.density_, ax=self.ax_, label="share of the mass within"
             )
             levels = list(self.density_.levels)[: len(SHARES)]

@@ -90,6 +90,9 @@ def test_a_selection_says_itself_what_it_has_chosen():
     display = CriterionDisplay.from_estimator(selection)
     np.testing.assert_array_equal(display.chosen_.get_offsets(), [[2, 114.0]])
     assert display.ax_.get_ylabel() == "ICL (nats), smaller is better"
+    selection.n_components_ = 9  # by a rule of one's own
+    display = CriterionDisplay.from_estimator(selection)
+    assert display.ax_.get_ylim()[1] >= 254
     own = Selection(criterion=lambda estimator, X, sample_weight: 0.0).fit()
     display = CriterionDisplay.from_estimator(own)
     assert display.ax_.get_ylabel() == "criterion, smaller is better"

@@ -228,6 +228,15 @@ def test_axes_that_are_given_are_drawn_on_and_nothing_else(fitted, iris):
     render(display)
 
 
+def test_a_part_of_a_figure_keeps_its_colour_bar(fitted, iris):
+    figure = Figure(layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    display = MixtureDisplay.from_estimator(fitted, iris, kind="density", ax=right.subplots())
+    assert display.figure_ is figure
+    assert (len(left.axes), len(right.axes)) == (0, 2)
+    render(display)
+
+
 def test_own_figures_are_those_of_pyplot(fitted, iris):
     display = MixtureDisplay.from_estimator(fitted, iris)
     assert pyplot.get_fignums() == [display.figure_.number]
