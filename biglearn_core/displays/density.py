@@ -47,7 +47,7 @@ def grid_along(mixture: GMM, feature: int, low: float, high: float) -> np.ndarra
     means = mixture.means[:, feature].double().numpy()
     deviations = mixture.covariances[:, feature, feature].double().sqrt().numpy()
     narrow = deviations < (high - low) / _N_EVEN
-    each = _MOST_ABOUT_MEANS // max(1, np.count_nonzero(narrow))
+    each = _MOST_ABOUT_MEANS // max(1, int(narrow.sum()))
     each = int(np.clip(each, _LEAST_ABOUT_A_MEAN, _MOST_ABOUT_A_MEAN))
     # Eight deviations out, where nothing is left of a Gaussian, and denser at its mean.
     offsets = np.linspace(-1, 1, each)
