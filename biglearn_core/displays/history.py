@@ -26,10 +26,13 @@ _NAMES = {
     "joint": "last joint steps",
 }
 
+# Log-likelihoods drawn span at least so much, in nats.
+_LEAST_RANGE = 1e-3
+
 _ENDINGS = {
     "returned": "other starts led to the same optimum",
     "budget": "its steps were spent",
-    "known mixtures": "known mixtures alone were tried",
+    "known mixtures": "only known mixtures were tried",
 }
 
 
@@ -180,6 +183,10 @@ class HistoryDisplay:
                     linewidths=1 if marker == "x" else 0, label=_NAMES[name],
                 )  # fmt: skip
         axes.set_xlim(left=0)
+        low, high = axes.get_ylim()
+        if high - low < _LEAST_RANGE:  # rounding would fill the picture
+            middle = (low + high) / 2
+            axes.set_ylim(middle - _LEAST_RANGE / 2, middle + _LEAST_RANGE / 2)
 
     def _plot_iterations(self, history: History) -> None:
         from matplotlib.ticker import MaxNLocator
