@@ -182,7 +182,7 @@ class HistoryDisplay:
                     steps[chosen], values[chosen], s=size, marker=marker, color=colour,
                     linewidths=1 if marker == "x" else 0, label=_NAMES[name],
                 )  # fmt: skip
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.05 * steps[-1])
         low, high = axes.get_ylim()
         if high - low < _LEAST_RANGE:  # rounding would fill the picture
             middle = (low + high) / 2
