@@ -278,6 +278,100 @@ def public_sets() -> Iterable[str]:
     yield from set_lines(document)
 
 
+def selection() -> Iterable[str]:
+    """Tell which mixtures a criterion chooses, group by group."""
+    document = read("selection")
+    if document is None:
+        return
+    settings, rows = document["settings"], document["rows"]
+    yield "\n## Which mixture (`selection.py`)\n"
+    yield (
+        "MixtureSelection by BIC, of full covariances or of all fourteen types, or of full ones by "
+        "ICL; and a loop of `GaussianMixture(n_init=10)`, full covariances, over the numbers of "
+        "components that the choice of full ones has tried. Criteria in the units of the data, "
+        "smaller is better; mean ± deviation over seeds; processor seconds on one thread.\n"
+    )
+    yield "Where the number is known:\n"
+    yield "| set | seeds | known | chosen | right | BIC | seconds | loop: chosen | BIC | seconds |"
+    yield "|---" * 10 + "|"
+    for name, own in _by_set(rows, "number"):
+        ours, loop = own["full"], own.get("loop", [])
+        times = [_spread(fits, "seconds", 1) for fits in (ours, loop)]
+        known = settings["numbers"].get(name)
+        right = "–" if known is None else f"{sum(row['K'] == known for row in ours)}/{len(ours)}"
+        yield (
+            f"| {name} | {len(ours)} | {known or '–'} | {_numbers(ours)} | {right} "
+            f"| {_spread(ours, 'criterion', 1)} | {times[0]} "
+            f"| {_numbers(loop)} | {_spread(loop, 'criterion', 1)} | {times[1]} |"
+        )
+    yield "\nBeside mclust (R, 6.0.0, G up to 9, wreath up to 20):\n"
+    yield "| set | mclust, 14 types | all types | mclust, VVV | full | ICL | loop |"
+    yield "|---" * 7 + "|"
+    for name, own in _by_set(rows, "mclust"):
+        best, full = (f"{t} {K}: {value}" for t, K, value in settings["mclust"][name])
+        cells = [_choice(own.get(method, [])) for method in ("all", "full", "icl", "loop")]
+        yield f"| {name} | {best} | {cells[0]} | {full} | {' | '.join(cells[1:])} |"
+    yield "\nGiven type and number, beside the least criterion known:\n"
+    yield "| set | type, K | known | reached | seconds |"
+    yield "|---" * 5 + "|"
+    known = {(name, f"{kind} {K}"): value for name, kind, K, value in settings["known"]}
+    for name, own in _by_set(rows, "types"):
+        for kind, fits in own.items():
+            yield (
+                f"| {name} | {kind} | {known[name, kind]} | {_spread(fits, 'criterion', 1)} "
+                f"| {_spread(fits, 'seconds', 2)} |"
+            )
+    yield "\nSets with classes, which no fit sees; the last column is told their number:\n"
+    yield "| set | all types: chosen; ARI | full: chosen; ARI | full, as many as classes: ARI |"
+    yield "|---" * 4 + "|"
+    for name, own in _by_set(rows, "labels"):
+        yield (
+            f"| {name} | {_choice(own.get('all', []))} | {_choice(own['full'])} "
+            f"| {_spread(own['default'], 'ari', 3)} |"
+        )
+    yield "\nClusters that overlap and are no Gaussians (15 each):\n"
+    yield "| set | BIC: chosen; ARI | ICL: chosen; ARI |"
+    yield "|---" * 3 + "|"
+    for name, own in _by_set(rows, "overlap"):
+        yield f"| {name} | {_choice(own['full'])} | {_choice(own['icl'])} |"
+
+
+def _by_set(rows: list[dict[str, Any]], group: str) -> list[tuple[str, dict[str, list[dict]]]]:
+    """Rows of a group by set, and by method."""
+    found: dict[str, dict[str, list[dict]]] = {}
+    for row in rows:
+        if row["group"] == group:
+            found.setdefault(row["set"], {}).setdefault(row["method"], []).append(row)
+    return list(found.items())
+
+
+def _numbers(rows: list[dict[str, Any]]) -> str:
+    """Numbers of components that were chosen, each with how often."""
+    chosen = [row["K"] for row in rows]
+    counts = {K: chosen.count(K) for K in sorted(set(chosen))}
+    return (
+        ", ".join(f"{K}" if n == len(chosen) else f"{K} ({n}×)" for K, n in counts.items()) or "–"
+    )
+
+
+def _spread(rows: list[dict[str, Any]], name: str, decimals: int) -> str:
+    """Mean and, of several seeds, deviation."""
+    values = [row[name] for row in rows if row[name] is not None]
+    if not values:
+        return "–"
+    text = f"{np.mean(values):.{decimals}f}"
+    return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{decimals}f}"
+
+
+def _choice(rows: list[dict[str, Any]]) -> str:
+    """Say what was chosen: types and numbers, criterion, agreement with classes."""
+    if not rows:
+        return "–"
+    kinds = ", ".join(dict.fromkeys(f"{row['type']} {row['K']}" for row in rows))
+    ari = _spread(rows, "ari", 3)
+    return f"{kinds}: {_spread(rows, 'criterion', 1)}" + ("" if ari == "–" else f"; {ari}")
+
+
 def _heads(entries: list[dict[str, Any]], labels: dict[str, str]) -> dict[tuple[str, int], str]:
     """Words for every method and effort, in order."""
     rows = list(dict.fromkeys((entry["method"], entry["effort"]) for entry in entries))
@@ -299,6 +393,7 @@ def main() -> None:
     sections = (
         *(em_step, scaling, threads, gmm25, fashion),
         *(deep_training, large_sets, grid, public_sets, hard_problems),
+        selection,
     )
     for section in sections:
         lines += section()

@@ -264,6 +264,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _criteria(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Criteria:
         evaluation, X = self._evaluate(X)
         log_density = evaluation.log_prob().numpy() - self._scale.log_volume(X)
+        with np.errstate(over="ignore"):  # of the digits and bounds of `score_samples`
+            log_density = log_density.astype(X.dtype).astype(np.float64)
         fit = weighted_mean(log_density, sample_weight)
         certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
         deviance = -2 * fit.mean * fit.total

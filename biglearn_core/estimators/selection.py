@@ -79,6 +79,7 @@ class _Candidates:
     ) -> None:
         self.fitted: dict[tuple[str, int], _Fitted] = {}
         self._n_rows, self._bar = n_rows, bar
+        self._gained = _LEAST_GAIN
         self._estimator, self._criterion = estimator, criterion
         self._X, self._sample_weight = X, sample_weight
 
@@ -88,27 +89,34 @@ class _Candidates:
 
     def refine(self, least: int, most: Callable[[str], int]) -> None:
         """Fit the best, and what may come to be better, with the effort of fits of their own."""
-        gained = _LEAST_GAIN
         for covariance_type in sorted(self._types(), key=self._least):
-            before = self._least(covariance_type)
-            best = self.best().candidate
-            known = best.n_components == self._best_of(covariance_type).candidate.n_components == 1
-            if before - 2 * gained > best.criterion or (known and self.best().searched):
+            best = self.best()
+            known = best.candidate.n_components == self._number(covariance_type) == 1
+            if known and best.searched:
                 continue  # of a single component most types are one
-            self._descend(covariance_type, least, most(covariance_type))
-            gained = max(gained, before - self._least(covariance_type))
+            if self._may_be_best(self._least(covariance_type)):
+                self._descend(covariance_type, least, most(covariance_type))
 
     def _descend(self, covariance_type: str, least: int, most: int) -> None:
         """Search at the best number and its neighbours, as long as one of these is better."""
         centre = None
-        while centre != (best := self._best_of(covariance_type).candidate.n_components):
+        while centre != (best := self._number(covariance_type)):
             centre = best
-            for number in range(
+            neighbours = range(
                 max(least, centre - _NEIGHBOURS), min(most, centre + _NEIGHBOURS) + 1
-            ):
-                known = self.fitted.get((covariance_type, number))
-                if known is None or not known.searched:
-                    self._fit(covariance_type, number, search=True)
+            )
+            for number in sorted(neighbours, key=lambda n: abs(n - centre)):
+                if (covariance_type, number) not in self.fitted:
+                    self.value(covariance_type, number)
+                known = self.fitted[covariance_type, number]
+                before = known.candidate.criterion
+                if not known.searched and self._may_be_best(before):
+                    found = self._fit(covariance_type, number, search=True)
+                    self._gained = max(self._gained, before - found.criterion)
+
+    def _may_be_best(self, value: float) -> bool:
+        """Whether a search that gains twice what any has gained would make it the best."""
+        return value - 2 * self._gained <= self.best().candidate.criterion
 
     def _types(self) -> list[str]:
         return list(dict.fromkeys(kind for kind, _ in self.fitted))
@@ -116,6 +124,9 @@ class _Candidates:
     def _best_of(self, covariance_type: str) -> _Fitted:
         of_type = (f for (kind, _), f in self.fitted.items() if kind == covariance_type)
         return min(of_type, key=lambda fitted: fitted.candidate.criterion)
+
+    def _number(self, covariance_type: str) -> int:
+        return self._best_of(covariance_type).candidate.n_components
 
     def _least(self, covariance_type: str) -> float:
         return self._best_of(covariance_type).candidate.criterion
