@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,8 +37,8 @@ _CRITERIA = ("bic", "icl", "aic")
 # Numbers on either side of the best that are searched at the end.
 _NEIGHBOURS = 2
 
-# What a search gains over a first look, in units of the criterion, before any has told.
-_LEAST_GAIN = 5.0
+# What a search may gain over a first look, in nats a row.
+_SEARCH_GAIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class _Candidates:
     ) -> None:
         self.fitted: dict[tuple[str, int], _Fitted] = {}
         self._n_rows, self._bar = n_rows, bar
-        self._gained = _LEAST_GAIN
+        self._gained = 0.0
         self._estimator, self._criterion = estimator, criterion
         self._X, self._sample_weight = X, sample_weight
 
@@ -106,17 +106,17 @@ class _Candidates:
                 max(least, centre - _NEIGHBOURS), min(most, centre + _NEIGHBOURS) + 1
             )
             for number in sorted(neighbours, key=lambda n: abs(n - centre)):
-                if (covariance_type, number) not in self.fitted:
-                    self.value(covariance_type, number)
-                known = self.fitted[covariance_type, number]
-                before = known.candidate.criterion
-                if not known.searched and self._may_be_best(before):
+                if (known := self.fitted.get((covariance_type, number))) and known.searched:
+                    continue
+                before = self.value(covariance_type, number)  # from all that is known by now
+                if self._may_be_best(before):
                     found = self._fit(covariance_type, number, search=True)
                     self._gained = max(self._gained, before - found.criterion)
 
     def _may_be_best(self, value: float) -> bool:
-        """Whether a search that gains twice what any has gained would make it the best."""
-        return value - 2 * self._gained <= self.best().candidate.criterion
+        """Whether a search could make it the best, going by what searches have gained so far."""
+        gain = max(2 * self._gained, 2 * self._n_rows * _SEARCH_GAIN)
+        return value - gain <= self.best().candidate.criterion
 
     def _types(self) -> list[str]:
         return list(dict.fromkeys(kind for kind, _ in self.fitted))
@@ -162,10 +162,12 @@ class _Candidates:
             charged.icl,
             value,
         )
-        self.fitted[covariance_type, n_components] = _Fitted(
-            candidate, estimator, messages, searched=search
-        )
-        return candidate
+        found = _Fitted(candidate, estimator, messages, search)
+        before = self.fitted.get((covariance_type, n_components))
+        if before is not None and before.candidate.criterion <= candidate.criterion:
+            found = replace(before, searched=before.searched or search)
+        self.fitted[covariance_type, n_components] = found
+        return found.candidate
 
     def best(self) -> _Fitted:
         """Give the one whose criterion is least; the simpler of two that are alike."""

@@ -18,8 +18,8 @@ from biglearn_core.search.climb import Climb, Scored, climb, climb_together, rac
 from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, grow, neighbourhoods
-from biglearn_core.search.pursuit import divide
-from biglearn_core.search.resize import with_insertions, without
+from biglearn_core.search.pursuit import Division, divide
+from biglearn_core.search.resize import with_divisions, with_insertions, without
 from biglearn_core.search.starts import grown_start, plusplus_starts
 from biglearn_core.search.swap import all_at_once, mergers, one_at_a_time
 
@@ -219,6 +219,8 @@ class Moves:
             else:
                 (insertions,) = self._insertions([view], _LEAST_CANDIDATES)
                 changed = with_insertions(model, insertions, missing, _ALTERNATIVES)
+                for division in divide(self._sample, view):
+                    changed += with_divisions(model, self._parts(division, view), missing)
             # One after the other may lack insertions: of these alone the fullest race.
             K = max(found.n_components for found in changed)
             models = [self._constraint.of_type(m) for m in changed if m.n_components == K]
@@ -355,12 +357,7 @@ class Moves:
             plan = all_at_once(
                 self._sample,
                 view,
-                division.parts(
-                    self._sample,
-                    view,
-                    constraint=self._constraint,
-                    on_all=self._scarce or self._constraint.covariance_type != "full",
-                ),
+                self._parts(division, view),
                 self._credit,
                 accepted_loss=self._accepted_loss,
                 constraint=self._constraint,
@@ -374,6 +371,14 @@ class Moves:
                     best = found
                     break
         return best
+
+    def _parts(self, division: Division, view: View) -> tuple[Insertions, Insertions]:
+        return division.parts(
+            self._sample,
+            view,
+            constraint=self._constraint,
+            on_all=self._scarce or self._constraint.covariance_type != "full",
+        )
 
     def _try(self, model: GMM, goal: float, tol: float) -> Climb | None:
         """Climb from a model with some components swapped; None where it cannot be evaluated."""

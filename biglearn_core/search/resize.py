@@ -10,7 +10,7 @@ from biglearn_core.search.climb import ranking
 from biglearn_core.search.insert import Insertions, with_parts
 from biglearn_core.search.swap import distinct
 
-__all__ = ["with_insertions", "without"]
+__all__ = ["with_divisions", "with_insertions", "without"]
 
 # Share of the rows that insertions may take all together.
 _MOST = 0.9
@@ -61,6 +61,32 @@ def _inserted(model: GMM, insertions: Insertions, positions: list[int]) -> GMM:
     kept = model.with_parameters(model.weights * left, model.means, model.covariances)
     K = model.n_components
     return with_parts(kept, [(K + i, insertions, c) for i, c in enumerate(positions)])
+
+
+def with_divisions(model: GMM, parts: tuple[Insertions, Insertions], n: int) -> list[GMM]:
+    """Divide the components that gain most by it.
+
+    Parameters
+    ----------
+    model : GMM
+    parts : pair of Insertions
+        Both parts of every component that could be divided; the gains are those of the division.
+    n : int
+        Components, at most.
+
+    Returns
+    -------
+    models : list of GMM
+        One, or none where no component could be divided.
+    """
+    first, second = parts
+    best = ranking(first.gains)[:n].tolist()
+    if not best:
+        return []
+    K = model.n_components
+    replaced = [(int(first.owners[i]), first, i) for i in best]
+    added = [(K + j, second, i) for j, i in enumerate(best)]
+    return [with_parts(model, replaced + added)]
 
 
 def without(model: GMM, merged: Insertions, losses: Tensor, n: int) -> GMM:
