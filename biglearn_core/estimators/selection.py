@@ -178,12 +178,18 @@ class _Candidates:
         return min(self.fitted.values(), key=key)
 
     def _beside(self, covariance_type: str, n_components: int) -> list[GMM]:
-        """Give the nearest of the same type, and the likeliest of as many components."""
+        """Give the nearest of the same type, and the likeliest of another of as many components."""
         numbers = [K for kind, K in self.fitted if kind == covariance_type]
         below = max((K for K in numbers if n_components > K), default=None)
         above = min((K for K in numbers if n_components < K), default=None)
-        known = [self.fitted[covariance_type, K] for K in (below, above) if K is not None]
-        others = [found for (_, K), found in self.fitted.items() if n_components == K]
+        nearest = [n_components] if n_components in numbers else []
+        nearest += [K for K in (below, above) if K is not None]
+        known = [self.fitted[covariance_type, K] for K in nearest]
+        others = [
+            found
+            for (kind, K), found in self.fitted.items()
+            if n_components == K and kind != covariance_type
+        ]
         if others:
             known.append(max(others, key=lambda found: found.candidate.log_likelihood))
         return [found.estimator.mixture_ for found in known]
@@ -207,8 +213,9 @@ class MixtureSelection(MixtureEstimator):
         of which have names in scikit-learn.
     criterion : {"bic", "icl", "aic"} or callable, default "bic"
         Smaller is better. BIC finds as many Gaussians as describe the data, ICL rather clusters
-        that are apart (BIC plus twice the entropy of the labels). A callable is asked as
-        criterion(estimator, X, sample_weight) of a fitted BigLearnEM.
+        that are apart (BIC plus twice the entropy of the labels). What thin components add to the
+        likelihood is not counted (see `plain_likelihood` of `BigLearnEM`). A callable is asked as
+        criterion(estimator, X, sample_weight) of a fitted BigLearnEM, and taken as it is.
     covariance_floor, covariance_prior, max_iter, tol, n_init, plain_likelihood
         Of every fit, as in `BigLearnEM`.
     random_state, device
@@ -226,7 +233,8 @@ class MixtureSelection(MixtureEstimator):
         Its least value.
     results_ : pandas.DataFrame
         A row for every fit: covariance_type, n_components, log_likelihood (mean, in nats),
-        n_parameters, aic, bic, icl and criterion. Needs pandas.
+        n_parameters, aic, bic, icl, and criterion, the chosen one less what is not counted. Needs
+        pandas.
     mixture_, weights_, means_, covariances_, precisions_, covariance_floor_, lower_bound_, \
 converged_, n_iter_, history_, n_features_in_, feature_names_in_
         Those of `best_estimator_`.
@@ -238,8 +246,10 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
 
     For every type the number grows by halves until the criterion is worse two or three times in a
     row; then the numbers in between, and three neighbours of the best on either side, are tried.
-    Every fit is a search of its own, and has the mixtures found before for the neighbouring numbers
-    as starts as well, with components inserted or merged, and the best one of another type.
+    This first look goes from mixtures that are known, for the nearest numbers and of other types,
+    to the next by inserting, dividing and merging components. Then the best, its two neighbours on
+    either side, and what else is so near that it might come to be the best are fitted by searches
+    of their own, as `BigLearnEM` does, until the best is one of these.
 
     References
     ----------
