@@ -295,6 +295,8 @@ def with_parts(model: GMM, parts: Sequence[tuple[int, Insertions, int]]) -> GMM:
     K, n_added = model.n_components, sum(place >= model.n_components for place, _, _ in parts)
 
     def copy(values: Tensor) -> Tensor:
+        if n_added == 0:
+            return values.clone()
         return torch.cat([values, values[:1].expand(n_added, *values.shape[1:])])
 
     weights, means, covariances = map(copy, (model.weights, model.means, model.covariances))
