@@ -521,7 +521,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         X: ArrayLike,
         sample_weight: ArrayLike | None,
         beside: Sequence[GMM] = (),
-        **settings: bool,
+        **settings: Any,
     ) -> Self:
         """Bring the data to the preset's scale, fit them, and keep what was found.
 
@@ -572,7 +572,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        settings: dict[str, bool],
+        settings: dict[str, Any],
     ) -> Found:
         """Fit data at unit scale."""
         raise NotImplementedError

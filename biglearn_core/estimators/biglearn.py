@@ -219,7 +219,7 @@ class BigLearnEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        settings: dict[str, bool],
+        settings: dict[str, Any],
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
             n_init=self.n_init,

@@ -166,7 +166,7 @@ class JointEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
-        settings: dict[str, bool],
+        settings: dict[str, Any],
     ) -> tuple[FitResult, float]:
         seed = self._seed()
         starts: list[Callable[[], GMM]]

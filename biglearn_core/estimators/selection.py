@@ -37,8 +37,12 @@ _CRITERIA = ("bic", "icl", "aic")
 # Numbers on either side of the best that are searched at the end.
 _NEIGHBOURS = 2
 
+# Efforts of a fit: a first look from mixtures that are known; a search of one basin more; a search
+# of its own.
+_LOOK, _BASIN, _SEARCH = 0, 1, 2
+
 # What a search may gain over a first look, in nats a row.
-_SEARCH_GAIN = 0.05
+_SEARCH_GAIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class _Fitted:
     candidate: _Candidate
     estimator: BigLearnEM
     messages: tuple[str, ...]
-    searched: bool
+    effort: int
 
 
 class _Candidates:
@@ -85,14 +89,14 @@ class _Candidates:
 
     def value(self, covariance_type: str, n_components: int) -> float:
         """Fit a mixture from those that are known, and give its criterion."""
-        return self._fit(covariance_type, n_components, search=False).criterion
+        return self._fit(covariance_type, n_components, _LOOK).criterion
 
     def refine(self, least: int, most: Callable[[str], int]) -> None:
         """Fit the best, and what may come to be better, with the effort of fits of their own."""
         for covariance_type in sorted(self._types(), key=self._least):
             best = self.best()
             known = best.candidate.n_components == self._number(covariance_type) == 1
-            if known and best.searched:
+            if known and best.effort == _SEARCH:
                 continue  # of a single component most types are one
             if self._may_be_best(self._least(covariance_type)):
                 self._descend(covariance_type, least, most(covariance_type))
@@ -106,11 +110,15 @@ class _Candidates:
                 max(least, centre - _NEIGHBOURS), min(most, centre + _NEIGHBOURS) + 1
             )
             for number in sorted(neighbours, key=lambda n: abs(n - centre)):
-                if (known := self.fitted.get((covariance_type, number))) and known.searched:
+                effort = _SEARCH if number == centre else _BASIN
+                known = self.fitted.get((covariance_type, number))
+                if known is not None and known.effort >= effort:
                     continue
-                before = self.value(covariance_type, number)  # from all that is known by now
+                if number != centre:
+                    self.value(covariance_type, number)  # from all that is known by now
+                before = self.fitted[covariance_type, number].candidate.criterion
                 if self._may_be_best(before):
-                    found = self._fit(covariance_type, number, search=True)
+                    found = self._fit(covariance_type, number, effort)
                     self._gained = max(self._gained, before - found.criterion)
 
     def _may_be_best(self, value: float) -> bool:
@@ -131,7 +139,7 @@ class _Candidates:
     def _least(self, covariance_type: str) -> float:
         return self._best_of(covariance_type).candidate.criterion
 
-    def _fit(self, covariance_type: str, n_components: int, *, search: bool) -> _Candidate:
+    def _fit(self, covariance_type: str, n_components: int, effort: int) -> _Candidate:
         estimator = clone(self._estimator).set_params(
             covariance_type=covariance_type, n_components=n_components
         )
@@ -142,7 +150,12 @@ class _Candidates:
             warnings.simplefilter("always")
             # The criterion charges for parameters: the search must not do so, too.
             estimator._fit(
-                self._X, self._sample_weight, beside, only_beside=not search, optimism=False
+                self._X,
+                self._sample_weight,
+                beside,
+                only_beside=effort == _LOOK,
+                max_steps=None if effort == _SEARCH else 0,
+                optimism=False,
             )
         messages = tuple(str(warning.message) for warning in told)
         data = self._X, self._sample_weight
@@ -162,10 +175,10 @@ class _Candidates:
             charged.icl,
             value,
         )
-        found = _Fitted(candidate, estimator, messages, search)
+        found = _Fitted(candidate, estimator, messages, effort)
         before = self.fitted.get((covariance_type, n_components))
         if before is not None and before.candidate.criterion <= candidate.criterion:
-            found = replace(before, searched=before.searched or search)
+            found = replace(before, effort=max(before.effort, effort))
         self.fitted[covariance_type, n_components] = found
         return found.candidate
 
@@ -247,9 +260,9 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     For every type the number grows by halves until the criterion is worse two or three times in a
     row; then the numbers in between, and three neighbours of the best on either side, are tried.
     This first look goes from mixtures that are known, for the nearest numbers and of other types,
-    to the next by inserting, dividing and merging components. Then the best, its two neighbours on
-    either side, and what else is so near that it might come to be the best are fitted by searches
-    of their own, as `BigLearnEM` does, until the best is one of these.
+    to the next by inserting, dividing and merging components. Then its two neighbours on either
+    side, where they are so near that they might come to be better, are searched from other starts
+    as well, and the best as long as `BigLearnEM` does, until the best is one of these.
 
     References
     ----------
