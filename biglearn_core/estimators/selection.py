@@ -254,6 +254,12 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
 
     Notes
     -----
+    Types that depend on the units of single features have one floor for all of them, that of the
+    feature of the least scale. Where other features are nearly constant within components, as
+    indicators are, such a type gains by its lower floor what others may not: fit warns that
+    components of the mixture that was chosen sit on the floor. Leave these types out then, or the
+    features.
+
     Components are not clusters: where clusters are not Gaussian, BIC takes several components for
     one. ICL and `combine_components` help then, and promise nothing.
 
