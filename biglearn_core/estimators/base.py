@@ -24,7 +24,12 @@ from biglearn_core.estimators.randomness import drawn_generator, drawn_seed
 from biglearn_core.estimators.refusal import kept_on_error
 from biglearn_core.estimators.resolution import default_floor
 from biglearn_core.estimators.rows import validate_rows, validate_weights, weighted_mean
-from biglearn_core.estimators.scaling import UnitData, to_unit_scale, with_largest_near_one
+from biglearn_core.estimators.scaling import (
+    UnitData,
+    UnitScale,
+    to_unit_scale,
+    with_largest_near_one,
+)
 from biglearn_core.estimators.starts import Start
 from biglearn_core.estimators.summary import summarise
 from biglearn_core.gmm import GMM
@@ -32,7 +37,7 @@ from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
 from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.evaluation import Evaluation
-from biglearn_core.numerics.linalg import cholesky
+from biglearn_core.numerics.linalg import cholesky, floor_eigenvalues
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import one_thread_an_operation
@@ -540,6 +545,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 structure = structure_of(self.covariance_type)
                 data = to_unit_scale(X, sample_weight=sample_weight, least_rows=K)
                 floor = self.covariance_floor or default_floor(data.Z, K)
+                standard = data
                 if not structure.is_scale_invariant:
                     data, floor_unit = data.in_one_unit()
                 self._scale = data.scale
@@ -556,6 +562,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 result, log_likelihood = self._fit_default(
                     Z, weights, constraint, start, known, settings
                 )
+            self._gain_of_floor = 0.0
+            if floor_unit != 1:
+                self._gain_of_floor = _gain_of_floor(result.model, data.scale, standard, floor)
             log_likelihood -= data.log_volume()
             self._keep(
                 result,
@@ -699,6 +708,23 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
             warn(f"components {empty} are empty; use fewer components")
+
+
+def _gain_of_floor(model: GMM, scale: UnitScale, standard: UnitData, floor: float) -> float:
+    """Mean log-likelihood that a mixture owes to a floor below that of standardised features."""
+    law = standard.scale.apply_mixture(scale.undo_mixture(model.to(device="cpu")))
+    covariances, floored = floor_eigenvalues(law.covariances, floor)
+    if not floored.any():
+        return 0.0
+    held = GMM.unchecked(law.weights, law.means, covariances)
+    Z = torch.from_numpy(standard.Z).double()
+    ask = evaluate_incomplete if torch.isnan(Z).any() else _evaluate_complete
+    gain = ask(Z, law).log_prob() - ask(Z, held).log_prob()
+    return max(0.0, float(np.average(gain.numpy(), weights=standard.sample_weight)))
+
+
+def _evaluate_complete(Z: Tensor, model: GMM) -> Evaluation:
+    return model.evaluate(Z)
 
 
 def warn_not_converged(n_iter: int) -> None:

@@ -163,8 +163,8 @@ class _Candidates:
         if callable(self._criterion):
             value = float(self._criterion(estimator, *data))
         else:
-            withheld = 2 * self._n_rows * estimator._gain_of_thinness
-            value = getattr(charged, self._criterion) + withheld
+            withheld = estimator._gain_of_thinness + estimator._gain_of_floor
+            value = getattr(charged, self._criterion) + 2 * self._n_rows * withheld
         candidate = _Candidate(
             covariance_type,
             n_components,
@@ -255,10 +255,8 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
     Notes
     -----
     Types that depend on the units of single features have one floor for all of them, that of the
-    feature of the least scale. Where other features are nearly constant within components, as
-    indicators are, such a type gains by its lower floor what others may not: fit warns that
-    components of the mixture that was chosen sit on the floor. Leave these types out then, or the
-    features.
+    feature of the least scale. What they gain on other features by going below the floor of these,
+    as where features are nearly constant within components, does not count in the criterion.
 
     Components are not clusters: where clusters are not Gaussian, BIC takes several components for
     one. ICL and `combine_components` help then, and promise nothing.

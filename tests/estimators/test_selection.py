@@ -3,6 +3,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from biglearn_core import BigLearnEM, MixtureSelection
@@ -140,3 +141,17 @@ def test_options_of_the_fits_are_those_of_the_estimator():
     shared = inspect.signature(BigLearnEM).parameters.keys()
     own = inspect.signature(MixtureSelection).parameters.keys()
     assert own - shared == {"min_components", "max_components", "criterion"}
+
+
+def test_a_lower_floor_is_no_gain():
+    # An indicator is constant in both classes: types in the units of the data may go far lower.
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], 150)
+    X = np.column_stack([5 * classes + rng.normal(size=300), classes, 0.01 * rng.normal(size=300)])
+    with pytest.warns(ConvergenceWarning, match="floor"):
+        chosen = MixtureSelection(
+            max_components=2, covariance_type=("full", "VVE"), random_state=0
+        ).fit(X)
+    least = chosen.results_.groupby("covariance_type")[["criterion", "bic"]].min()
+    assert least.bic["VVE"] < least.bic["full"] - 300
+    assert least.criterion["VVE"] > least.criterion["full"] - 100
