@@ -17,6 +17,7 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in
+from biglearn_core.rows.hashing import row_hashes
 
 __all__ = ["UnitData", "UnitScale", "to_unit_scale", "with_largest_near_one"]
 
@@ -431,24 +432,6 @@ def _feature_order(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.lexsort((kurtosis.round(_DECIMALS), skewness.round(_DECIMALS)))
 
 
-def _row_hashes(X: np.ndarray) -> np.ndarray:
-    """Numbers that are equal for equal rows, and for no others, however small the difference."""
-    rng = np.random.default_rng(0)
-    hashes = np.zeros(len(X), dtype=np.uint64)
-    for column in np.where(np.isnan(X), np.nan, X + 0.0).T:  # one NaN, and one zero
-        odd = rng.integers(2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        hashes += _mixed(column) * odd
-    return hashes
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    """Hash numbers by their bits: SplitMix64's last step (Steele, Lea and Flood, 2014)."""
-    bits: np.ndarray = np.ascontiguousarray(values).view(f"u{values.itemsize}").astype(np.uint64)
-    bits = (bits ^ (bits >> 30)) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> 27)) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> 31)
-
-
 def _row_keys(X: np.ndarray) -> np.ndarray:
     """Project every row onto one random direction."""
     rng = np.random.default_rng(0)
@@ -461,7 +444,7 @@ def _row_keys(X: np.ndarray) -> np.ndarray:
 
 
 def _merge_equal(X: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(_row_hashes(X), kind="stable")
+    order = np.argsort(row_hashes(X), kind="stable")
     X, weights = X[order], weights[order]
     same = (X[1:] == X[:-1]) | (np.isnan(X[1:]) & np.isnan(X[:-1]))
     first = np.flatnonzero(np.append(True, ~same.all(axis=1)))

@@ -19,14 +19,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from biglearn_core.numerics.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
-from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.numerics.points import Chunk, Points, Sums
 from biglearn_core.numerics.threads import each
 
 __all__ = [
@@ -209,6 +209,22 @@ class Density(ABC):
         log_likelihood : float64 Tensor of shape (B,)
             Σ_n w_n log p(y_n) of every mixture, in nats.
         """
+        *moments, log_likelihood = points.added(partial(self.sums, n_mixtures=n_mixtures))
+        return Moments(*moments), log_likelihood
+
+    def sums(self, points: Points, n_mixtures: int) -> Sums:
+        """E-step over points that are held in memory.
+
+        Parameters
+        ----------
+        points : Points
+        n_mixtures : int
+
+        Returns
+        -------
+        sums : tuple of Tensor
+            The fields of the moments, and the log-likelihoods.
+        """
 
         def of_chunk(chunk: Chunk) -> tuple[Moments, Tensor]:
             features = self.features(chunk)
@@ -218,9 +234,10 @@ class Density(ABC):
         def of_group(group: Iterable[Chunk]) -> tuple[Moments, Tensor]:
             return reduce(_add, map(of_chunk, group))
 
-        kept = self.n_components * points.Z.shape[0] ** 2 * points.Z.dtype.itemsize
+        kept = self.n_components * points.n_features**2 * points.dtype.itemsize
         groups = points.groups(self.bytes_per_point, bytes_per_group=kept)
-        return reduce(_add, each(of_group, groups))
+        moments, log_likelihood = reduce(_add, each(of_group, groups))
+        return moments.counts, moments.first, moments.second, log_likelihood
 
     def mean_log_prob(self, points: Points) -> float:
         """Weighted mean of log p(y), without keeping anything per point.
@@ -234,12 +251,15 @@ class Density(ABC):
         mean : float
             In nats.
         """
+        (log_likelihood,) = points.added(self._log_likelihood)
+        return log_likelihood.item() / points.total
 
+    def _log_likelihood(self, points: Points) -> Sums:
         def of_group(group: Iterable[Chunk]) -> Tensor:
             log_probs = ((self.log_prob(self.features(chunk)), chunk.weights) for chunk in group)
             return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
 
-        return sum(each(of_group, points.groups(self.bytes_per_point))).item() / points.total
+        return (sum(each(of_group, points.groups(self.bytes_per_point))),)
 
 
 def _add(one: tuple[Moments, Tensor], other: tuple[Moments, Tensor]) -> tuple[Moments, Tensor]:
@@ -311,7 +331,7 @@ class QuadraticDensity(Density):
         density : QuadraticDensity or None
             None where even float64 products would be off by more than a millionth of a nat.
         """
-        for radius, dtype in cls.reaches(law, points.Z.dtype):
+        for radius, dtype in cls.reaches(law, points.dtype):
             if points.radius <= radius:
                 return cls(law, dtype)
         return None

@@ -65,7 +65,7 @@ def choose_density(
         covariances = block_of(covariances, index)
     law = Law.of(weights, means, covariances, points.centre)
     density = QuadraticDensity.of(law, points) if _quadratic_pays(*means.shape) else None
-    return WhitenedDensity(law, points.Z.dtype) if density is None else density
+    return WhitenedDensity(law, points.dtype) if density is None else density
 
 
 def list_forms(

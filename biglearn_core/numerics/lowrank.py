@@ -30,7 +30,7 @@ from biglearn_core.numerics.linalg import (
     resolved_floors,
     symmetrize,
 )
-from biglearn_core.numerics.points import Chunk, Points, squared_norms
+from biglearn_core.numerics.points import Chunk, Points, Sums, squared_norms
 from biglearn_core.numerics.threads import each
 from biglearn_core.numerics.truncation import truncated_moments
 
@@ -378,7 +378,7 @@ class LowRankDensity(Density):
         """
         if not _pays(*means.shape, covariances):
             return None
-        means, dtype = means.double() - points.centre, points.Z.dtype
+        means, dtype = means.double() - points.centre, points.dtype
         for radius, products in _reaches(means, covariances, dtype):
             if points.radius <= radius:
                 factors = _Factors.of(weights, means, covariances, index)
@@ -409,7 +409,7 @@ class LowRankDensity(Density):
         Z = features[0].to(self._means.dtype)
         return truncated_moments(Z, self._means, responsibilities)
 
-    def expectation(self, points: Points, n_mixtures: int = 1) -> tuple[Moments, Tensor]:
+    def sums(self, points: Points, n_mixtures: int) -> Sums:
         """As every density, but for the moments, which are taken of all points at once.
 
         A pair of point and component matters or not by its share in the mass of the component.
@@ -425,7 +425,8 @@ class LowRankDensity(Density):
             return shares.log_likelihood
 
         log_likelihood = sum(each(of_part, _parts(points)))
-        return self.moments((Z, norms), responsibilities), log_likelihood
+        moments = self.moments((Z, norms), responsibilities)
+        return moments.counts, moments.first, moments.second, log_likelihood
 
     def _products(self, Z: Tensor) -> Tensor:
         """All rows times the points, shifted by the offsets.

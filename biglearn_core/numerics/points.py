@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from biglearn_core.numerics.threads import each
+from biglearn_core.system.processes import ALONE, Processes
 
-__all__ = ["Chunk", "Points", "n_quadratic_features", "squared_norms"]
+__all__ = ["Chunk", "Points", "Sums", "is_near", "n_quadratic_features", "squared_norms"]
+
+# What is added up over the points, by position.
+Sums = tuple[Tensor, ...]
 
 # Working memory of one chunk: it should stay near the cache on a CPU, and fill a GPU.
 _CPU_CHUNK_BYTES = 8 * 2**20
@@ -95,6 +99,9 @@ class Points:
         Sum of the sample weights.
     chunk_size : int, optional
         Points per chunk; picked from a memory bound when not given.
+    processes : Processes, optional
+        Those that hold the data together, each some of the points; centre, radius and total are
+        those of all. This process alone when not given.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class Points:
         weights: Tensor | None,
         total: float,
         chunk_size: int | None,
+        processes: Processes = ALONE,
     ) -> None:
         self.Z = Z
         self.centre = centre
@@ -112,6 +120,8 @@ class Points:
         self.weights = weights
         self.total = total
         self.chunk_size = chunk_size
+        self.processes = processes
+        self.n_features, self.dtype = Z.shape[0], Z.dtype
         self._kept: dict[tuple[int, int], list[list[Chunk]]] = {}
 
     @classmethod
@@ -121,6 +131,7 @@ class Points:
         *,
         sample_weight: Tensor | None = None,
         chunk_size: int | None = None,
+        processes: Processes = ALONE,
     ) -> Points:
         """Centre the data.
 
@@ -129,16 +140,37 @@ class Points:
         X : Tensor of shape (N, D)
         sample_weight : Tensor of shape (N,), optional
         chunk_size : int, optional
+        processes : Processes, optional
+            Each of which has rows of its own, or none.
 
         Returns
         -------
         points : Points
         """
+        if processes.size > 1:
+            return cls._of_all(X, sample_weight, chunk_size, processes)
         centre = _centre(X, sample_weight)
         Z = (X - centre).T.contiguous()
         radius = math.sqrt(Z.square().sum(dim=0).max().item())
         total = float(X.shape[0]) if sample_weight is None else sample_weight.sum().item()
         return cls(Z, centre, radius, sample_weight, total, chunk_size)
+
+    @classmethod
+    def _of_all(
+        cls, X: Tensor, weights: Tensor | None, chunk_size: int | None, processes: Processes
+    ) -> Points:
+        ones = X.new_ones(len(X)) if weights is None else weights
+        mass, first = ones.sum(dtype=torch.float64), ones.double() @ X.double()
+        total, first = processes.sum([mass, first])
+        mean = (first / total).to(X.dtype)
+        (far,) = processes.sum([torch.tensor(float(len(X) > 0 and not is_near(mean, X)))])
+        centre = torch.zeros_like(mean) if far > 0 else mean
+        if len(X) == 0:  # a point without weight stands for none
+            X, weights = centre[None], X.new_zeros(1)
+        Z = (X - centre).T.contiguous()
+        radii = processes.gather(squared_norms(Z).amax().reshape(1).cpu().numpy())
+        radius = math.sqrt(max(float(r[0]) for r in radii))
+        return cls(Z, centre, radius, weights, total.item(), chunk_size, processes)
 
     def project(self, index: Tensor | None, A: Tensor | None) -> Points:
         """Show the data as a matching task sees them: y_T with y = A x.
@@ -161,7 +193,24 @@ class Points:
             Z, centre = self.Z[index], self.centre[index]
         else:
             return self
-        return Points(Z, centre, self.radius, self.weights, self.total, self.chunk_size)
+        return Points(
+            Z, centre, self.radius, self.weights, self.total, self.chunk_size, self.processes
+        )
+
+    def added(self, function: Callable[[Points], Sums]) -> Sums:
+        """Add up what a function gives of some of the points at a time.
+
+        Parameters
+        ----------
+        function : callable
+            Takes points with the centre, radius and total of all.
+
+        Returns
+        -------
+        sums : tuple of Tensor
+            Over the points of all processes.
+        """
+        return tuple(self.processes.sum(function(self)))
 
     @cached_property
     def squared_norms(self) -> Tensor:
@@ -214,20 +263,33 @@ class Points:
 
 
 def _centre(X: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean of the data, or zero where rows far out have moved the mean away from the others.
-
-    Less such a mean all others would lose their digits. As they are, none loses any, and the forms
-    that need a centre near the data reach too short a way to be taken.
-    """
+    """Mean of the data, or zero where rows far out have moved the mean away from the others."""
     if weights is None or (weights == weights[0]).all():
         mean = X.mean(dim=0)
     else:
         mean = weights.to(X.dtype) @ X / weights.sum()
+    return mean if is_near(mean, X) else torch.zeros_like(mean)
+
+
+def is_near(mean: Tensor, X: Tensor) -> bool:
+    """Whether the mean of data lies near most of them, as seen by a thousand.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (D,)
+    X : Tensor of shape (N, D)
+
+    Returns
+    -------
+    near : bool
+        Less a mean far from them, as rows far out make it, all others would lose their digits. As
+        they are, none loses any, and the forms that need a centre near the data reach too short a
+        way to be taken.
+    """
     sample = X[:: -(-len(X) // _SAMPLED_ROWS)]
     median = sample.median(dim=0).values
     spread = (sample - median).norm(dim=1).median()
-    near = (mean - median).norm() <= _FAR_MEAN * spread
-    return mean if near else torch.zeros_like(mean)
+    return bool((mean - median).norm() <= _FAR_MEAN * spread)
 
 
 def _product(rows: Tensor, Z: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ at random.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,11 +21,16 @@ from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LEAST_PROPORTION, LOG_2PI
 from biglearn_core.numerics.evaluation import Evaluation, is_far
 from biglearn_core.numerics.linalg import cholesky, symmetrize
+from biglearn_core.numerics.points import Sums
 from biglearn_core.numerics.prior import CovariancePrior
+from biglearn_core.numerics.streamed import BlockView, StreamedRows
+from biglearn_core.rows.source import RowSource
+from biglearn_core.system.processes import ALONE, Processes
 
 __all__ = [
     "ConditionalBlock",
     "IncompletePoints",
+    "StreamedIncompletePoints",
     "conditional_blocks",
     "conditional_draws",
     "conditional_mean",
@@ -81,6 +87,10 @@ class IncompletePoints:
         self._rows = order
         self._first = counts.cumsum(0) - counts
 
+    def added(self, function: Callable[[IncompletePoints], Sums]) -> Sums:
+        """Add up what a function gives of some of the rows at a time; see `Points.added`."""
+        return function(self)
+
     def blocks(self, n_components: int) -> Iterator[_Block]:
         """Hand out the rows in batches of patterns with similar numbers of rows.
 
@@ -113,6 +123,35 @@ class IncompletePoints:
                 rows = self._rows[torch.where(real, self._first[chosen, None] + offset, 0)]
                 yield _Block(self._patterns[chosen], rows, real)
             start = stop
+
+
+class StreamedIncompletePoints(StreamedRows):
+    """Rows with missing entries that are read anew for every step; as `IncompletePoints`.
+
+    Parameters
+    ----------
+    source : RowSource
+    view : BlockView
+    total : float
+        Sum of the weights of the rows of all processes.
+    processes : Processes, optional
+    """
+
+    def __init__(
+        self, source: RowSource, view: BlockView, total: float, processes: Processes = ALONE
+    ) -> None:
+        super().__init__(source, view, processes)
+        self.total = total
+
+    def added(self, function: Callable[[IncompletePoints], Sums]) -> Sums:
+        """Add up what a function gives of every block; see `Points.added`."""
+        return self.total_of(partial(_of_columns, function))
+
+
+def _of_columns(
+    function: Callable[[IncompletePoints], Sums], columns: Tensor, weights: Tensor | None
+) -> Sums:
+    return function(IncompletePoints(columns.T, sample_weight=weights))
 
 
 @dataclass(frozen=True)
@@ -187,7 +226,7 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
 
 
 def incomplete_em_step(
-    points: IncompletePoints,
+    points: IncompletePoints | StreamedIncompletePoints,
     model: GMM,
     *,
     covariance_floor: float,
@@ -197,7 +236,7 @@ def incomplete_em_step(
 
     Parameters
     ----------
-    points : IncompletePoints
+    points : IncompletePoints or StreamedIncompletePoints
     model : GMM
     covariance_floor : float
         ε, the least eigenvalue of every covariance.
@@ -210,24 +249,7 @@ def incomplete_em_step(
         Its log-likelihood is the weighted mean of log p(x_O). A component with less than 1e-5 of
         the data keeps its mean and covariance.
     """
-    K, D = model.means.shape
-    counts = points.X.new_zeros(K)
-    first, second = points.X.new_zeros(K, D), points.X.new_zeros(K, D, D)
-    log_likelihood = 0.0
-    for block, law in _laws(points, model):
-        residuals = _residuals(points, model, block)
-        log_prob = _log_prob(law, residuals)
-        total = log_prob.logsumexp(dim=1, keepdim=True)
-        weights = points.weights[block.rows] * block.real
-        log_likelihood += (weights * total.squeeze(1)).sum().item()
-        r = (log_prob - total).exp() * weights[:, None]
-        mass = r.sum(dim=2)
-        completed = residuals @ law.gain.mT
-        weighted = r[..., None] * completed
-        counts += mass.sum(dim=0)
-        first += weighted.sum(dim=(0, 2))
-        second += (weighted.mT @ completed).sum(dim=0)
-        second += (mass[:, :, None, None] * law.covariances).sum(dim=0)
+    counts, first, second, log_likelihood = points.added(partial(_incomplete_sums, model))
     proportions = counts / points.total
     empty = proportions < LEAST_PROPORTION
     mass = counts.clamp_min(torch.finfo(counts.dtype).tiny)[:, None]
@@ -241,7 +263,30 @@ def incomplete_em_step(
     )
     weights = proportions / proportions.sum()
     updated = model.with_parameters(weights.to(model.dtype), means.to(model.dtype), covariances)
-    return EMStep(updated, log_likelihood / points.total, int(floored.sum()), int(empty.sum()))
+    mean = log_likelihood.item() / points.total
+    return EMStep(updated, mean, int(floored.sum()), int(empty.sum()))
+
+
+def _incomplete_sums(model: GMM, points: IncompletePoints) -> Sums:
+    """Add up counts, moments about the means, and the log-likelihood of rows with gaps."""
+    K, D = model.means.shape
+    counts, log_likelihood = points.X.new_zeros(K), points.X.new_zeros(())
+    first, second = points.X.new_zeros(K, D), points.X.new_zeros(K, D, D)
+    for block, law in _laws(points, model):
+        residuals = _residuals(points, model, block)
+        log_prob = _log_prob(law, residuals)
+        total = log_prob.logsumexp(dim=1, keepdim=True)
+        weights = points.weights[block.rows] * block.real
+        log_likelihood += (weights * total.squeeze(1)).sum()
+        r = (log_prob - total).exp() * weights[:, None]
+        mass = r.sum(dim=2)
+        completed = residuals @ law.gain.mT
+        weighted = r[..., None] * completed
+        counts += mass.sum(dim=0)
+        first += weighted.sum(dim=(0, 2))
+        second += (weighted.mT @ completed).sum(dim=0)
+        second += (mass[:, :, None, None] * law.covariances).sum(dim=0)
+    return counts, first, second, log_likelihood
 
 
 @dataclass(frozen=True)

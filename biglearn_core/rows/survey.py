@@ -1,0 +1,297 @@
+"""What one pass over all rows tells: their extent, their fingerprint, and a sample of them.
+
+Nothing here depends on the order of the rows, on how they are divided into blocks, or on which
+process holds them: a row is drawn by its content. The sample are the distinct rows of the least
+fingerprints, with the weight of all their copies (Z. Bar-Yossef et al., "Counting distinct elements
+in a data stream", RANDOM 2002), and every row that makes up a thousandth of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from biglearn_core.rows.hashing import mixed, row_hashes
+from biglearn_core.rows.source import Block, RowSource
+from biglearn_core.system.processes import ALONE, Processes
+
+__all__ = ["Extent", "RowSample", "Survey", "survey"]
+
+# Share of all weight from which on a row is in the sample, whatever its fingerprint. Such a row has
+# that share of some block at least.
+_HEAVY = 2**-10
+
+# Bits of a sample weight: sums of different order agree in so many.
+_BITS = 40
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Numbers, bounds and sums of the rows that have weight.
+
+    Parameters
+    ----------
+    n_rows : int
+    total, largest : float
+        Sum of the weights, and the largest.
+    low, high : float64 ndarray of shape (D,)
+        Bounds of the values; infinite where there is none.
+    known : float64 ndarray of shape (D,)
+        Weight of the rows that have a value.
+    sums : float64 ndarray of shape (D,)
+        Σ_n w_n x_n over these.
+    n_incomplete, n_infinite : int
+        Rows with a missing value, and rows with an infinite one.
+    fingerprint : int
+        Of rows and weights, without regard to their order.
+    """
+
+    n_rows: int
+    total: float
+    largest: float
+    low: np.ndarray
+    high: np.ndarray
+    known: np.ndarray
+    sums: np.ndarray
+    n_incomplete: int
+    n_infinite: int
+    fingerprint: int
+
+    @classmethod
+    def empty(cls, n_features: int) -> Extent:
+        """Give that of no rows."""
+        zero = np.zeros(n_features)
+        infinite = np.full(n_features, np.inf)
+        return cls(0, 0.0, 0.0, infinite, -infinite, zero, zero, 0, 0, 0)
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(
+            self.n_rows + other.n_rows,
+            self.total + other.total,
+            max(self.largest, other.largest),
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.known + other.known,
+            self.sums + other.sums,
+            self.n_incomplete + other.n_incomplete,
+            self.n_infinite + other.n_infinite,
+            (self.fingerprint + other.fingerprint) % 2**64,
+        )
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Weighted mean of the values, shape (D,)."""
+        return self.sums / np.where(self.known > 0, self.known, 1.0)
+
+    def of_all(self, processes: Processes) -> Extent:
+        """Add those of all processes up."""
+        floats = np.concatenate(
+            [[self.total, self.largest], self.low, self.high, self.known, self.sums]
+        )
+        integers = np.array([self.n_rows, self.n_incomplete, self.n_infinite])
+        prints = np.array([self.fingerprint], dtype=np.uint64)
+        found = Extent.empty(len(self.low))
+        parts = zip(*map(processes.gather, (floats, integers, prints)), strict=True)
+        for numbers, counts, (fingerprint,) in parts:
+            total, largest = numbers[:2].tolist()
+            n_rows, n_incomplete, n_infinite = counts.tolist()
+            arrays = np.split(numbers[2:], 4)
+            found += Extent(
+                n_rows, total, largest, *arrays, n_incomplete, n_infinite, int(fingerprint)
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class RowSample:
+    """Distinct rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, D)
+    weights : float64 ndarray of shape (n,)
+        That of all copies of a row, of all rows together in the sum.
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of all rows.
+
+    Parameters
+    ----------
+    extent : Extent
+    sample : RowSample
+    """
+
+    extent: Extent
+    sample: RowSample
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    """Distinct rows of the least fingerprints, in their order, and those that may be heavy."""
+
+    hashes: np.ndarray
+    rows: np.ndarray
+    weights: np.ndarray
+    heavy_hashes: np.ndarray
+    heavy_rows: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, weights: np.ndarray, hashes: np.ndarray, n: int) -> _Sketch:
+        distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
+        mass = np.bincount(of_row, weights, minlength=len(distinct))
+        heavy = first[mass >= _HEAVY * mass.sum()]
+        least = first[:n]
+        return cls(distinct[:n], rows[least], mass[:n], hashes[heavy], rows[heavy])
+
+    def add(self, other: _Sketch, n: int) -> _Sketch:
+        if len(self.hashes) == n:  # most rows of a block are known not to be in the sample
+            other = other.below(self.hashes[-1])
+        hashes = np.concatenate([self.hashes, other.hashes])
+        weights = np.concatenate([self.weights, other.weights])
+        distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
+        mass = np.bincount(of_row, weights, minlength=len(distinct))[:n]
+        rows = np.concatenate([self.rows, other.rows])[first[:n]]
+        heavy, first_heavy = np.unique(
+            np.concatenate([self.heavy_hashes, other.heavy_hashes]), return_index=True
+        )
+        heavy_rows = np.concatenate([self.heavy_rows, other.heavy_rows])[first_heavy]
+        return _Sketch(distinct[:n], rows, mass, heavy, heavy_rows)
+
+    def below(self, most: np.uint64) -> _Sketch:
+        """Leave out what is above a fingerprint."""
+        end = int(np.searchsorted(self.hashes, most, side="right"))
+        return _Sketch(
+            self.hashes[:end],
+            self.rows[:end],
+            self.weights[:end],
+            self.heavy_hashes,
+            self.heavy_rows,
+        )
+
+    def of_all(self, processes: Processes, n: int) -> _Sketch:
+        """Combine those of all processes, of which each sends what may be in the sample."""
+        known = np.unique(np.concatenate(processes.gather(self.hashes)))
+        own = self.below(known[:n][-1]) if len(known) else self
+        fields = (own.hashes, own.rows, own.weights, own.heavy_hashes, own.heavy_rows)
+        first, *others = (
+            _Sketch(*parts) for parts in zip(*map(processes.gather, fields), strict=True)
+        )
+        for other in others:
+            first = first.add(other, n)
+        return first
+
+
+def survey(source: RowSource, n_sampled: int, processes: Processes = ALONE) -> Survey:
+    """Read all rows once; a second time where some make up a thousandth of all.
+
+    Parameters
+    ----------
+    source : RowSource
+        The rows of this process.
+    n_sampled : int
+        Distinct rows of the sample, besides heavy ones.
+    processes : Processes, optional
+
+    Returns
+    -------
+    survey : Survey
+        Of the rows of all processes; the same in each of them.
+    """
+    D = source.n_features
+    function, combine = partial(_of_block, n=n_sampled), partial(_combined, n=n_sampled)
+    found = processes.together(lambda: source.fold(function, combine))
+    extent, sketch = found or (Extent.empty(D), _nothing(D, source.dtype))
+    extent, sketch = extent.of_all(processes), sketch.of_all(processes, n_sampled)
+    return Survey(extent, _sample(source, extent, sketch, n_sampled, processes))
+
+
+def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
+    rows, weights = block.rows, block.weights
+    if weights is None:
+        weights = np.ones(len(rows))
+    elif not (some := weights > 0).all():
+        rows, weights = rows[some], weights[some]
+    D = rows.shape[1]
+    if len(rows) == 0:
+        return Extent.empty(D), _nothing(D, rows.dtype)
+    hashes = row_hashes(rows)
+    missing, infinite = np.isnan(rows), np.isinf(rows)
+    incomplete = missing.any(axis=1)
+    if incomplete.any():
+        known = weights @ ~missing
+        low = np.where(missing, np.inf, rows).min(axis=0)
+        high = np.where(missing, -np.inf, rows).max(axis=0)
+        rows_or_zero = np.where(missing, 0.0, rows)
+    else:
+        known = np.full(D, weights.sum())
+        low, high, rows_or_zero = rows.min(axis=0), rows.max(axis=0), rows
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by what is done with them
+        sums = weights @ rows_or_zero.astype(np.float64, copy=False)
+    prints = mixed(hashes)
+    extent = Extent(
+        len(rows),
+        float(weights.sum()),
+        float(weights.max()),
+        low.astype(np.float64),
+        high.astype(np.float64),
+        known,
+        sums,
+        int(incomplete.sum()),
+        int(infinite.any(axis=1).sum()),
+        int(mixed(prints ^ weights.view(np.uint64)).sum(dtype=np.uint64)),
+    )
+    return extent, _Sketch.of(rows, weights, prints, n)
+
+
+def _combined(
+    one: tuple[Extent, _Sketch], other: tuple[Extent, _Sketch], *, n: int
+) -> tuple[Extent, _Sketch]:
+    return one[0] + other[0], one[1].add(other[1], n)
+
+
+def _nothing(n_features: int, dtype: np.dtype) -> _Sketch:
+    hashes, rows = np.empty(0, dtype=np.uint64), np.empty((0, n_features), dtype=dtype)
+    return _Sketch(hashes, rows, np.empty(0), hashes, rows)
+
+
+def _sample(
+    source: RowSource, extent: Extent, sketch: _Sketch, n: int, processes: Processes
+) -> RowSample:
+    """Weigh the rows such that they stand for all."""
+    rows, weights = sketch.rows, sketch.weights
+    if len(rows) == n:  # there may be other rows than these
+        heavy = _heavy_weights(source, sketch.heavy_hashes, processes)
+        chosen = heavy >= _HEAVY * extent.total
+        hashes, heavy = sketch.heavy_hashes[chosen], heavy[chosen]
+        light = ~np.isin(sketch.hashes, hashes)
+        rows = np.concatenate([rows[light], sketch.heavy_rows[chosen]])
+        rest, drawn = extent.total - heavy.sum(), weights[light].sum()
+        if drawn > 0:
+            weights = weights * (max(rest, 0.0) / drawn)
+        weights = np.concatenate([weights[light], heavy])
+    fractions, exponents = np.frexp(weights)
+    return RowSample(rows, np.ldexp(np.round(np.ldexp(fractions, _BITS)), exponents - _BITS))
+
+
+def _heavy_weights(source: RowSource, hashes: np.ndarray, processes: Processes) -> np.ndarray:
+    """Weight of all copies of some rows."""
+    if len(hashes) == 0:
+        return np.empty(0)
+    found = processes.together(lambda: source.fold(partial(_weights_of, hashes=hashes), np.add))
+    weights = np.zeros(len(hashes)) if found is None else found
+    return np.sum(processes.gather(weights), axis=0)
+
+
+def _weights_of(block: Block, *, hashes: np.ndarray) -> np.ndarray:
+    prints = mixed(row_hashes(block.rows))
+    place = np.searchsorted(hashes, prints).clip(max=len(hashes) - 1)
+    weights = np.ones(len(prints)) if block.weights is None else block.weights
+    return np.bincount(place, weights * (hashes[place] == prints), minlength=len(hashes))
