@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.history import History, Trace
 from biglearn_core.matching import Schedule
-from biglearn_core.system.digest import differences, digest
+from biglearn_core.system.digest import differences
 from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
+from biglearn_core.system.processes import ALONE, Processes
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "check_path"]
 
 _CONDITION = "condition/"
 _PROBABILITIES = ("p_joint", "p_marginal")
@@ -30,17 +30,17 @@ class Checkpoint:
     ----------
     path : path-like, optional
         An .npz file; nothing is kept when not given.
-    every : int
+    every : int, default 1
         Iterations between two writes.
-    schedule : Schedule
     n_iter : int
         Iterations that the fit is to have in all.
-    data : Tensor of shape (N, D)
-    start : GMM
-    sample_weight : Tensor of shape (N,), optional
-    **settings : object
-        By name, everything else that the state depends on. A state under other conditions is
-        refused, and the error names those that differ.
+    conditions : mapping of str to object
+        By name, everything that the state depends on. A state under other conditions is refused,
+        and the error names those that differ.
+    schedule : Schedule, optional
+        Of the matching tasks, where they are drawn.
+    processes : Processes, optional
+        Of which the first reads and writes.
 
     Raises
     ------
@@ -59,33 +59,31 @@ class Checkpoint:
         self,
         path: str | os.PathLike | None,
         *,
-        every: int,
-        schedule: Schedule,
+        every: int = 1,
         n_iter: int,
-        data: Tensor,
-        start: GMM,
-        sample_weight: Tensor | None,
-        **settings: Any,
+        conditions: Mapping[str, Any],
+        schedule: Schedule | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        if path is not None and not isinstance(path, str | os.PathLike):
-            raise TypeError(f"checkpoint must be a path, got {type(path).__name__}")
+        check_path(path)
         self._path = None if path is None else Path(path)
         self._every = every
         self._schedule = schedule
         self._n_iter = n_iter
-        self._start = start
-        if self._path is not None:
-            settings |= {name: getattr(schedule, name) for name in ("seed", "beta", "transform")}
-            self._conditions = {
-                "data": digest(data),
-                "start": digest(*start.arrays().values()),
-                "sample_weight": digest(sample_weight),
-                **{name: str(value) for name, value in settings.items()},
-            }
+        self._processes = processes
+        self._conditions = {name: str(value) for name, value in conditions.items()}
+        if schedule is not None:
+            for name in ("seed", "beta", "transform"):
+                self._conditions[name] = str(getattr(schedule, name))
         self._probabilities: list[tuple[float, float]] = []
+        self._beside: dict[str, np.ndarray] = {}
 
-    def load(self) -> tuple[GMM, Trace]:
+    def load(self, start: GMM) -> tuple[GMM, Trace]:
         """Give the state to go on from.
+
+        Parameters
+        ----------
+        start : GMM
 
         Returns
         -------
@@ -99,9 +97,38 @@ class Checkpoint:
         ValueError
             When the file is damaged, of another fit, or further on than `n_iter`; names the file.
         """
-        if self._path is None or not self._path.exists():
-            return self._start, Trace()
-        arrays = load_arrays(self._path)
+        found = self.read()
+        if found is None:
+            return start, Trace()
+        model, trace, _ = found
+        if model.means.shape != start.means.shape or model.dtype != start.dtype:
+            raise ValueError(
+                f"{self._path} is damaged: it holds means of shape {tuple(model.means.shape)} in "
+                f"{model.dtype}, the start {tuple(start.means.shape)} in {start.dtype}; delete it"
+            )
+        return model.to(device=start.device), trace
+
+    def read(self) -> tuple[GMM, Trace, dict[str, np.ndarray]] | None:
+        """Read the state, if there is one.
+
+        Returns
+        -------
+        model : GMM
+            On the CPU.
+        trace : Trace
+        arrays : dict of str to ndarray
+            All that the file holds.
+
+        Raises
+        ------
+        ValueError
+            As `load`.
+        """
+        if self._path is None:
+            return None
+        arrays = self._processes.arrays_of_first(self._arrays)
+        if not arrays:
+            return None
         self._require_same_conditions(arrays)
         trace = Trace.from_arrays(arrays, source=str(self._path))
         if len(trace) > self._n_iter:
@@ -109,18 +136,25 @@ class Checkpoint:
                 f"{self._path} holds {len(trace)} iterations, more than n_iter={self._n_iter}: ask "
                 "for as many, delete it, or name another file"
             )
-        self._require_same_probabilities(arrays, len(trace))
+        if self._schedule is not None:
+            self._require_same_probabilities(arrays, len(trace))
         try:
             model = GMM.from_arrays(arrays, source=str(self._path))
         except ValueError as error:
             raise ValueError(f"{error}; delete the file") from error
-        start = self._start
-        if model.means.shape != start.means.shape or model.dtype != start.dtype:
-            raise ValueError(
-                f"{self._path} is damaged: it holds means of shape {tuple(model.means.shape)} in "
-                f"{model.dtype}, the start {tuple(start.means.shape)} in {start.dtype}; delete it"
-            )
-        return model.to(device=start.device), trace
+        return model, trace, arrays
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return load_arrays(self._path) if self._path is not None and self._path.exists() else {}
+
+    def keep_beside(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Have arrays written with every state.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+        """
+        self._beside = dict(arrays)
 
     def save(self, model: GMM, trace: Trace, *, last: bool) -> None:
         """Write the state, whole or not at all, if it is time for that.
@@ -140,17 +174,22 @@ class Checkpoint:
         """
         if self._path is None or not (last or len(trace) % self._every == 0):
             return
+        if self._processes.rank > 0:
+            return
         history = trace.freeze()
         arrays = {field.name: getattr(history, field.name) for field in fields(History)}
         arrays |= model.arrays()
         if model.low_rank is not None:  # a tenth of the bytes, and what the next step starts from
             del arrays["covariances"]
-        arrays |= dict(zip(_PROBABILITIES, self._used_probabilities(len(trace)), strict=True))
+        if self._schedule is not None:
+            used = self._used_probabilities(len(trace))
+            arrays |= dict(zip(_PROBABILITIES, used, strict=True))
         arrays |= {_CONDITION + name: np.array(text) for name, text in self._conditions.items()}
-        save_arrays(self._path, arrays)
+        save_arrays(self._path, arrays | self._beside)
 
     def _used_probabilities(self, n: int) -> np.ndarray:
         """Probabilities of the first n iterations, shape (2, n); a function is asked once each."""
+        assert self._schedule is not None
         for iteration in range(len(self._probabilities), n):
             self._probabilities.append(self._schedule.probabilities(iteration / self._n_iter))
         return np.reshape(self._probabilities[:n], (n, 2)).T
@@ -184,3 +223,19 @@ class Checkpoint:
                 f"{self._path} is the checkpoint of a fit with other settings or data ({text}): "
                 "delete it, or name another file"
             )
+
+
+def check_path(path: str | os.PathLike | None) -> None:
+    """Check the name of a checkpoint.
+
+    Parameters
+    ----------
+    path : path-like or None
+
+    Raises
+    ------
+    TypeError
+        When it is no path.
+    """
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise TypeError(f"checkpoint must be a path, got {type(path).__name__}")

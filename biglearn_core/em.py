@@ -24,7 +24,7 @@ from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LEAST_PROPORTION, Moments
 from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below, with_block
 from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank, low_rank_pays
-from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.points import FitPoints
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.threads import each, one_thread_an_operation
@@ -94,7 +94,7 @@ class EMSteps:
 
 @one_thread_an_operation()
 def em_step(
-    points: Points,
+    points: FitPoints,
     model: GMM,
     *,
     index: Tensor | None = None,
@@ -106,7 +106,7 @@ def em_step(
 
     Parameters
     ----------
-    points : Points
+    points : FitPoints
         The data, already restricted to `index`.
     model : GMM
         Over all D coordinates, in the same basis as the data. The step keeps the type of its
@@ -143,7 +143,7 @@ def em_step(
 
 @one_thread_an_operation()
 def lockstep_em_step(
-    points: Points,
+    points: FitPoints,
     mixtures: GMM,
     n_mixtures: int,
     *,
@@ -156,7 +156,7 @@ def lockstep_em_step(
 
     Parameters
     ----------
-    points : Points
+    points : FitPoints
     mixtures : GMM
         The components of B mixtures of K, one mixture after the other; the weights of each mixture
         sum to one.
@@ -179,7 +179,7 @@ def lockstep_em_step(
 
 
 def _step(
-    points: Points,
+    points: FitPoints,
     model: GMM,
     n_mixtures: int,
     index: Tensor | None,

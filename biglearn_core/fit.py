@@ -5,28 +5,36 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from biglearn_core.checkpoint import Checkpoint
+from biglearn_core.checkpoint import Checkpoint, check_path
+from biglearn_core.data import TrainingData
+from biglearn_core.em import EMStep
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult, Trace
 from biglearn_core.matching import Schedule, Task, run_task
-from biglearn_core.numerics.points import Points
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
+from biglearn_core.rows.source import RowSource
+from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real
-from biglearn_core.validation import check_fit, check_log_likelihood
+from biglearn_core.system.processes import Processes
+from biglearn_core.validation import check_log_likelihood, check_options
 
-__all__ = ["fit_biglearn_em", "fit_joint_em"]
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+__all__ = ["fit_biglearn_em", "fit_joint_em", "joint_em"]
 
 Callback = Callable[[int, GMM], "bool | None"]
 
 
 def fit_joint_em(
-    X: Tensor,
+    X: Tensor | RowSource,
     init: GMM,
     *,
     n_iter: int,
@@ -37,13 +45,17 @@ def fit_joint_em(
     prior: CovariancePrior | None = None,
     callback: Callback | None = None,
     chunk_size: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 1,
+    process_group: ProcessGroup | None = None,
 ) -> FitResult:
     """Run ordinary EM on all coordinates.
 
     Parameters
     ----------
-    X : Tensor of shape (N, D)
-        float32 or float64, on any device; N may be smaller than K.
+    X : Tensor of shape (N, D) or RowSource
+        float32 or float64, on any device; N may be smaller than K. A source (`biglearn_core.rows`)
+        is read anew in every step, and never held as a whole.
     init : GMM
         Start, of the same dtype and on the same device; the type of its covariances is kept.
     n_iter : int
@@ -56,13 +68,22 @@ def fit_joint_em(
         Stop once the mean log-likelihood rises by less, in nats; 0 runs all iterations.
     sample_weight : Tensor of shape (N,), optional
         Non-negative; an integer weight acts as so many copies of the row. Their scale does not
-        matter.
+        matter. A source has its own.
     prior : CovariancePrior, optional
         Of the covariances, the likelihood of which is then raised together with their prior.
     callback : callable, optional
         Called as callback(iteration, model) after every iteration, from 0; a true answer stops.
     chunk_size : int, optional
         Points per chunk; picked from a memory bound when not given.
+    checkpoint : path-like, optional
+        File that keeps the state; where it exists, the fit goes on from it, with any number of
+        processes.
+    checkpoint_every : int, default 1
+        Iterations between two writes.
+    process_group : torch.distributed.ProcessGroup, optional
+        Processes that fit together, each of which gives rows of its own, or none, and the same
+        start; all end with the same model. Every process where torch.distributed is initialised,
+        when not given.
 
     Returns
     -------
@@ -74,38 +95,93 @@ def fit_joint_em(
         When an argument is of the wrong kind, or dtypes or devices of data and start differ.
     ValueError
         When data are not finite, of another shape than the start, or so large that their squares
-        leave the dtype; when an option is out of range; or when memory lacks.
+        leave the dtype; when an option is out of range; when memory lacks; or when the checkpoint
+        is damaged, holds more iterations than asked for, or is of another fit.
+    ProcessesError
+        When another process has failed or ended.
     """
-    sample_weight, n_iter, options = check_fit(
-        X,
-        init,
+    processes = Processes.of(process_group)
+    data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
+    n_iter, options = check_options(
+        data.facts,
         n_iter=n_iter,
         covariance_floor=covariance_floor,
         weight_smoothing=weight_smoothing,
-        sample_weight=sample_weight,
         callback=callback,
         chunk_size=chunk_size,
     )
     tol = check_real("tol", tol, least=0)
+    check_path(checkpoint)
+    state = Checkpoint(
+        checkpoint,
+        every=check_integer("checkpoint_every", checkpoint_every, least=1),
+        n_iter=n_iter,
+        conditions=_conditions(checkpoint, data, init, tol=tol, prior=prior, **options),
+        processes=processes,
+    )
     task = Task("joint")
-    model, trace = init, Trace()
-    last, converged = -math.inf, False
     with torch.inference_mode(), one_thread_an_operation():
-        points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
-        for iteration in range(n_iter):
-            step = run_task(task, points, model, n_local_steps=1, prior=prior, **options)
-            check_log_likelihood(step.log_likelihood, iteration, X.dtype)
-            trace.append(task, step)
-            model = step.model
-            converged = tol > 0 and abs(step.log_likelihood - last) < tol
-            last = step.log_likelihood
-            if (callback is not None and callback(iteration, model)) or converged:
-                break
-    return FitResult.of(model.with_feature_names(init.feature_names), trace, converged=converged)
+        points = data.points(chunk_size)
+
+        def step(model: GMM) -> EMStep:
+            return run_task(task, points, model, n_local_steps=1, prior=prior, **options)
+
+        result = joint_em(
+            step, *state.load(init), n_iter=n_iter, tol=tol, callback=callback, state=state
+        )
+    return replace(result, model=result.model.with_feature_names(init.feature_names))
+
+
+def joint_em(
+    step: Callable[[GMM], EMStep],
+    model: GMM,
+    trace: Trace,
+    *,
+    n_iter: int,
+    tol: float,
+    callback: Callback | None = None,
+    state: Checkpoint,
+) -> FitResult:
+    """Take joint EM steps while they gain.
+
+    Parameters
+    ----------
+    step : callable
+    model : GMM
+        Where to go on.
+    trace : Trace
+        Of the iterations before.
+    n_iter : int
+        Iterations in all, at most.
+    tol : float
+        As in `fit_joint_em`.
+    callback : callable, optional
+    state : Checkpoint
+
+    Returns
+    -------
+    result : FitResult
+    """
+    before, last = ([-math.inf, -math.inf, *trace.freeze().log_likelihood.tolist()])[-2:]
+    converged = tol > 0 and abs(last - before) < tol
+    task = Task("joint")
+    while not converged and len(trace) < n_iter:
+        iteration = len(trace)
+        taken = step(model)
+        check_log_likelihood(taken.log_likelihood, iteration, model.dtype)
+        trace.append(task, taken)
+        model = taken.model
+        converged = tol > 0 and abs(taken.log_likelihood - last) < tol
+        last = taken.log_likelihood
+        stop = bool(callback is not None and callback(iteration, model)) or converged
+        state.save(model, trace, last=stop or len(trace) == n_iter)
+        if stop:
+            break
+    return FitResult.of(model, trace, converged=converged)
 
 
 def fit_biglearn_em(
-    X: Tensor,
+    X: Tensor | RowSource,
     init: GMM,
     *,
     n_iter: int,
@@ -122,13 +198,15 @@ def fit_biglearn_em(
     chunk_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 1,
+    process_group: ProcessGroup | None = None,
 ) -> FitResult:
     """Run BigLearn-EM: in every iteration draw one matching task and take its local EM steps.
 
     Parameters
     ----------
-    X : Tensor of shape (N, D)
-        float32 or float64, on any device; N may be smaller than K.
+    X : Tensor of shape (N, D) or RowSource
+        float32 or float64, on any device; N may be smaller than K. A source (`biglearn_core.rows`)
+        is read anew in every step, and never held as a whole.
     init : GMM
         Start, of the same dtype and on the same device, with full covariances.
     n_iter : int
@@ -150,16 +228,18 @@ def fit_biglearn_em(
         From 0 to 2⁶⁴ − 1. Draws the tasks; nothing else is random.
     sample_weight : Tensor of shape (N,), optional
         Non-negative; an integer weight acts as so many copies of the row. Their scale does not
-        matter.
+        matter. A source has its own.
     callback : callable, optional
         Called as callback(iteration, model) after every iteration, from 0; a true answer stops.
     chunk_size : int, optional
         Points per chunk; picked from a memory bound when not given.
     checkpoint : path-like, optional
-        File that keeps the state; where it exists, the fit goes on from it, and with constant
-        probabilities may be extended by a larger `n_iter`.
+        File that keeps the state; where it exists, the fit goes on from it, with any number of
+        processes, and with constant probabilities may be extended by a larger `n_iter`.
     checkpoint_every : int, default 1
         Iterations between two writes.
+    process_group : torch.distributed.ProcessGroup, optional
+        As in `fit_joint_em`.
 
     Returns
     -------
@@ -174,18 +254,20 @@ def fit_biglearn_em(
         leave the dtype; when an option is out of range; when memory lacks; or when the checkpoint
         is damaged, holds more iterations than asked for, or is of other data, start, weights,
         options or seed, which it names.
+    ProcessesError
+        When another process has failed or ended.
 
     References
     ----------
     Y. Cong and S. Li, "Big Learning Expectation Maximization", AAAI 2024, arXiv 2312.11926.
     """
-    sample_weight, n_iter, options = check_fit(
-        X,
-        init,
+    processes = Processes.of(process_group)
+    data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
+    n_iter, options = check_options(
+        data.facts,
         n_iter=n_iter,
         covariance_floor=covariance_floor,
         weight_smoothing=weight_smoothing,
-        sample_weight=sample_weight,
         callback=callback,
         chunk_size=chunk_size,
     )
@@ -203,24 +285,22 @@ def fit_biglearn_em(
         beta=beta,
         transform=transform,
     )
+    check_path(checkpoint)
     state = Checkpoint(
         checkpoint,
         every=check_integer("checkpoint_every", checkpoint_every, least=1),
-        schedule=schedule,
         n_iter=n_iter,
-        data=X,
-        start=init,
-        sample_weight=sample_weight,
-        n_local_steps=n_local_steps,
-        **options,
+        conditions=_conditions(checkpoint, data, init, n_local_steps=n_local_steps, **options),
+        schedule=schedule,
+        processes=processes,
     )
-    model, trace = state.load()
+    model, trace = state.load(init)
     with torch.inference_mode(), one_thread_an_operation():
-        points = Points.of(X, sample_weight=sample_weight, chunk_size=chunk_size)
+        points = data.points(chunk_size)
         for iteration in range(len(trace), n_iter):
             task = schedule.task(iteration, iteration / n_iter)
             step = run_task(task, points, model, n_local_steps=n_local_steps, prior=None, **options)
-            check_log_likelihood(step.log_likelihood, iteration, X.dtype)
+            check_log_likelihood(step.log_likelihood, iteration, model.dtype)
             trace.append(task, step)
             model = step.model
             stop = callback is not None and callback(iteration, model)
@@ -228,3 +308,12 @@ def fit_biglearn_em(
             if stop:
                 break
     return FitResult.of(model.with_feature_names(init.feature_names), trace)
+
+
+def _conditions(
+    checkpoint: str | os.PathLike | None, data: TrainingData, init: GMM, **settings: Any
+) -> dict[str, Any]:
+    """Tell what the state of a fit depends on, where one is kept."""
+    if checkpoint is None:
+        return {}
+    return {**data.describe(), "start": digest(*init.arrays().values()), **settings}

@@ -23,7 +23,7 @@ from biglearn_core.numerics.forms import choose_density
 from biglearn_core.numerics.linalg import symmetrize
 from biglearn_core.numerics.names import positions
 from biglearn_core.numerics.parameters import Parameters
-from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.points import FitPoints
 from biglearn_core.numerics.structures import structure_of
 
 __all__ = ["GMM"]
@@ -174,12 +174,12 @@ class GMM(Parameters):
         """
         return self.evaluate(X, chunk_size=chunk_size).labels()
 
-    def density(self, points: Points, index: Tensor | None = None) -> Density:
+    def density(self, points: FitPoints, index: Tensor | None = None) -> Density:
         """Prepare the E-step on the points of a fit.
 
         Parameters
         ----------
-        points : Points
+        points : FitPoints
             Restricted to `index`.
         index : int64 Tensor, optional
             Coordinates that the points show; all when not given.
@@ -198,12 +198,12 @@ class GMM(Parameters):
             points, self.weights, self.means, self.covariances, self.low_rank, index=index
         )
 
-    def mean_log_prob(self, points: Points) -> float:
+    def mean_log_prob(self, points: FitPoints) -> float:
         """Weighted mean of log p(x) over the points of a fit.
 
         Parameters
         ----------
-        points : Points
+        points : FitPoints
 
         Returns
         -------

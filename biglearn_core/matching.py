@@ -16,7 +16,7 @@ import torch
 from biglearn_core.em import EMStep, em_step
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import haar_orthogonal
-from biglearn_core.numerics.points import Points
+from biglearn_core.numerics.points import FitPoints
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.system.numbers import check_integer, check_real, check_seed
 
@@ -184,7 +184,7 @@ def _probability(name: str, value: float | Callable[[float], float], progress: f
 
 def run_task(
     task: Task,
-    points: Points,
+    points: FitPoints,
     model: GMM,
     *,
     n_local_steps: int,
@@ -197,7 +197,7 @@ def run_task(
     Parameters
     ----------
     task : Task
-    points : Points
+    points : FitPoints
         All coordinates of the data, in their own basis.
     model : GMM
     n_local_steps : int

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.numerics.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
-from biglearn_core.numerics.points import Chunk, Points, Sums
+from biglearn_core.numerics.points import Chunk, FitPoints, Points, Sums
 from biglearn_core.numerics.threads import each
 
 __all__ = [
@@ -194,12 +194,12 @@ class Density(ABC):
     def moments(self, features: Any, responsibilities: Tensor) -> Moments:
         """Add up over the chunk; responsibilities of shape (K, n), sample weights multiplied in."""
 
-    def expectation(self, points: Points, n_mixtures: int = 1) -> tuple[Moments, Tensor]:
+    def expectation(self, points: FitPoints, n_mixtures: int = 1) -> tuple[Moments, Tensor]:
         """E-step over all points.
 
         Parameters
         ----------
-        points : Points
+        points : FitPoints
         n_mixtures : int, default 1
             B: the components are those of so many mixtures, one after the other.
 
@@ -239,12 +239,12 @@ class Density(ABC):
         moments, log_likelihood = reduce(_add, each(of_group, groups))
         return moments.counts, moments.first, moments.second, log_likelihood
 
-    def mean_log_prob(self, points: Points) -> float:
+    def mean_log_prob(self, points: FitPoints) -> float:
         """Weighted mean of log p(y), without keeping anything per point.
 
         Parameters
         ----------
-        points : Points
+        points : FitPoints
 
         Returns
         -------
@@ -318,13 +318,13 @@ class QuadraticDensity(Density):
         return found
 
     @classmethod
-    def of(cls, law: Law, points: Points) -> QuadraticDensity | None:
+    def of(cls, law: Law, points: FitPoints) -> QuadraticDensity | None:
         """Expand the quadratic forms, unless that would lose accuracy.
 
         Parameters
         ----------
         law : Law
-        points : Points
+        points : FitPoints
 
         Returns
         -------

@@ -13,7 +13,7 @@ from torch import Tensor
 from biglearn_core.numerics.density import Density, Form, Law, QuadraticDensity, WhitenedDensity
 from biglearn_core.numerics.linalg import block_of
 from biglearn_core.numerics.lowrank import LowRankCovariances, LowRankDensity, low_rank_forms
-from biglearn_core.numerics.points import Points, n_quadratic_features
+from biglearn_core.numerics.points import FitPoints, n_quadratic_features
 
 __all__ = ["accurate_form", "choose_density", "list_forms"]
 
@@ -23,7 +23,7 @@ _FEATURES_PER_COMPONENT = 30
 
 
 def choose_density(
-    points: Points,
+    points: FitPoints,
     weights: Tensor,
     means: Tensor,
     covariances: Tensor,
@@ -35,7 +35,7 @@ def choose_density(
 
     Parameters
     ----------
-    points : Points
+    points : FitPoints
         Restricted to `index`.
     weights : Tensor of shape (K,)
     means : Tensor of shape (K, D)

@@ -30,7 +30,7 @@ from biglearn_core.numerics.linalg import (
     resolved_floors,
     symmetrize,
 )
-from biglearn_core.numerics.points import Chunk, Points, Sums, squared_norms
+from biglearn_core.numerics.points import Chunk, FitPoints, Points, Sums, squared_norms
 from biglearn_core.numerics.threads import each
 from biglearn_core.numerics.truncation import truncated_moments
 
@@ -351,7 +351,7 @@ class LowRankDensity(Density):
     @classmethod
     def of(
         cls,
-        points: Points,
+        points: FitPoints,
         weights: Tensor,
         means: Tensor,
         covariances: LowRankCovariances,
@@ -361,7 +361,7 @@ class LowRankDensity(Density):
 
         Parameters
         ----------
-        points : Points
+        points : FitPoints
         weights : Tensor of shape (K,)
         means : Tensor of shape (K, d)
             In the coordinates of the data, not centred.

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,10 +14,36 @@ from torch import Tensor
 from biglearn_core.numerics.threads import each
 from biglearn_core.system.processes import ALONE, Processes
 
-__all__ = ["Chunk", "Points", "Sums", "is_near", "n_quadratic_features", "squared_norms"]
+__all__ = [
+    "Chunk",
+    "FitPoints",
+    "Points",
+    "Sums",
+    "is_near",
+    "n_quadratic_features",
+    "squared_norms",
+    "with_products",
+]
 
 # What is added up over the points, by position.
 Sums = tuple[Tensor, ...]
+
+
+class FitPoints(Protocol):
+    """What an EM step asks of its data, wherever these lie; as the fields of `Points`."""
+
+    centre: Tensor
+    radius: float
+    total: float
+    n_features: int
+    dtype: torch.dtype
+
+    def project(self, index: Tensor | None, A: Tensor | None) -> FitPoints:
+        """Show the data as a matching task sees them; see `Points.project`."""
+
+    def added(self, function: Callable[[Points], Sums]) -> Sums:
+        """Add up what a function gives of some of the points at a time; see `Points.added`."""
+
 
 # Working memory of one chunk: it should stay near the cache on a CPU, and fill a GPU.
 _CPU_CHUNK_BYTES = 8 * 2**20
@@ -70,17 +97,33 @@ class Chunk:
             Made once, however many local steps ask for them.
         """
         if self._quadratic is None or self._quadratic.dtype != dtype:
-            Z = self.Z.to(dtype)
-            d, n = Z.shape
-            features = Z.new_empty(n_quadratic_features(d), n)
-            features[0] = 1
-            features[1 : d + 1] = Z
-            row = d + 1
-            for i in range(d):
-                torch.mul(Z[i], Z[i:], out=features[row : row + d - i])
-                row += d - i
-            self._quadratic = features
+            d, n = self.Z.shape
+            features = self.Z.new_empty(n_quadratic_features(d), n, dtype=dtype)
+            features[1 : d + 1] = self.Z
+            self._quadratic = with_products(features, d)
         return self._quadratic
+
+
+def with_products(features: Tensor, d: int) -> Tensor:
+    """Complete quadratic features from the coordinates among them, in place.
+
+    Parameters
+    ----------
+    features : Tensor of shape (F, n)
+        Its rows 1 to d are the coordinates.
+    d : int
+
+    Returns
+    -------
+    features : Tensor of shape (F, n)
+    """
+    Z = features[1 : d + 1]
+    features[0] = 1
+    row = d + 1
+    for i in range(d):
+        torch.mul(Z[i], Z[i:], out=features[row : row + d - i])
+        row += d - i
+    return features
 
 
 class Points:

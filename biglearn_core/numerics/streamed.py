@@ -6,15 +6,23 @@ asked of the data. A pass costs reading, centring and transposing what a step in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.points import Points, Sums
+from biglearn_core.numerics.points import (
+    Chunk,
+    Points,
+    Sums,
+    n_quadratic_features,
+    squared_norms,
+    with_products,
+)
 from biglearn_core.rows.source import Block, RowSource
 from biglearn_core.system.processes import ALONE, Processes
 
@@ -23,12 +31,13 @@ __all__ = ["BlockView", "StreamedPoints", "StreamedRows", "Whole"]
 
 @dataclass(frozen=True, eq=False)
 class BlockView:
-    """How rows of a source are seen by a fit: z = (x − shift) / scale, less a centre.
+    """How rows of a source are seen by a fit: z = (x − shift) / scale.
 
     Parameters
     ----------
-    shift, scale : float64 ndarray of shape (D,) or None
-        None where rows are taken as they are.
+    shift : float64 ndarray of shape (D,)
+    scale : float64 ndarray of shape (D,) or None
+        None for ones.
     order : int64 ndarray of shape (D,) or None
         Feature that stands in each column of z; None where they stay in their places.
     weight_unit : float
@@ -38,15 +47,34 @@ class BlockView:
     device : torch.device
     """
 
-    shift: np.ndarray | None
+    shift: np.ndarray
     scale: np.ndarray | None
     order: np.ndarray | None
     weight_unit: float
     dtype: torch.dtype
     device: torch.device
 
-    def columns(self, block: Block) -> tuple[Tensor, Tensor | None] | None:
-        """Give the rows of a block that have weight, features along the first axis.
+    def about(self, centre: Tensor) -> BlockView:
+        """Show rows less a centre.
+
+        Parameters
+        ----------
+        centre : Tensor of shape (D,)
+            As this view shows it.
+
+        Returns
+        -------
+        view : BlockView
+        """
+        shift = centre.double().cpu().numpy()
+        if self.order is not None:
+            shift = shift[np.argsort(self.order)]
+        if self.scale is not None:
+            shift = shift * self.scale
+        return replace(self, shift=self.shift + shift)
+
+    def rows(self, block: Block) -> tuple[Tensor, Tensor | None] | None:
+        """Give the rows of a block that have weight, as they are.
 
         Parameters
         ----------
@@ -54,8 +82,7 @@ class BlockView:
 
         Returns
         -------
-        Z : Tensor of shape (D, n)
-            NaN where missing.
+        rows : Tensor of shape (n, D)
         weights : Tensor of shape (n,) or None
         None where no row has weight.
         """
@@ -64,22 +91,42 @@ class BlockView:
             rows, weights = rows[some], weights[some]
         if len(rows) == 0:
             return None
-        columns = torch.from_numpy(rows).to(self.device).T
-        if self.order is not None:
-            columns = columns.index_select(0, self._tensor(self.order))
-        if self.scale is not None and self.shift is not None:
-            order = slice(None) if self.order is None else self.order
-            columns = columns.double().sub_(self._tensor(self.shift[order])[:, None])
-            columns = columns.div_(self._tensor(self.scale[order])[:, None])
+        if not rows.flags.writeable:  # torch warns of these, though nothing is written here
+            rows = rows.copy()
+        seen = torch.from_numpy(rows).to(self.device)
         if weights is None:
-            return columns.to(self.dtype), None
-        scaled = torch.from_numpy(weights * self.weight_unit)
-        return columns.to(self.dtype), scaled.to(self.device, self.dtype)
+            return seen, None if self.weight_unit == 1 else self._weights(np.ones(len(rows)))
+        return seen, self._weights(weights)
 
-    def nothing(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """Give one row without weight, in the place of none."""
-        Z = torch.zeros(n_features, 1, dtype=self.dtype, device=self.device)
-        return Z, Z.new_zeros(1)
+    def points(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """Show rows as the fit sees them.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n, D)
+        out : Tensor of shape (D, n), optional
+            Where to write.
+
+        Returns
+        -------
+        Z : Tensor of shape (D, n)
+            Never the memory of the rows; NaN where missing.
+        """
+        order = slice(None) if self.order is None else self.order
+        columns = rows.T if self.order is None else rows.T.index_select(0, self._tensor(self.order))
+        # Scaled in float64, as data in memory are.
+        dtype = self.dtype if self.scale is None else torch.float64
+        fits = out is not None and out.dtype == dtype
+        Z = out if fits else columns.new_empty(columns.shape, dtype=dtype)
+        Z.copy_(columns).sub_(self._tensor(self.shift[order]).to(dtype)[:, None])
+        if self.scale is not None:
+            Z.div_(self._tensor(self.scale[order])[:, None])
+        if out is None:
+            return Z.to(self.dtype)
+        return out if fits else out.copy_(Z)
+
+    def _weights(self, weights: np.ndarray) -> Tensor:
+        return torch.from_numpy(weights * self.weight_unit).to(self.device, self.dtype)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -106,7 +153,8 @@ class StreamedRows:
         Parameters
         ----------
         function : callable
-            Takes the points of a block, of shape (D, n), and their weights.
+            Takes the rows of a block, of shape (n, D), as they are, and their weights. A process
+            without rows gives it one without weight.
 
         Returns
         -------
@@ -115,7 +163,9 @@ class StreamedRows:
         """
         sums = self.source.fold(partial(_of_block, self.view, function), _add)
         if sums is None:
-            sums = function(*self.view.nothing(self.source.n_features))
+            shift = self.view.shift[None].astype(self.source.dtype)
+            row = torch.from_numpy(shift).to(self.view.device)
+            sums = function(row, row.new_zeros(1, dtype=self.view.dtype))
         return tuple(self.processes.sum(sums))
 
 
@@ -164,6 +214,37 @@ class StreamedPoints(StreamedRows):
         self.radius, self.total = whole.radius, whole.total
         self._whole, self._task = whole, task
 
+    @classmethod
+    def of(
+        cls,
+        source: RowSource,
+        view: BlockView,
+        *,
+        centre: Tensor,
+        total: float,
+        chunk_size: int | None = None,
+        processes: Processes = ALONE,
+    ) -> StreamedPoints:
+        """Measure the radius, in a pass.
+
+        Parameters
+        ----------
+        source : RowSource
+        view : BlockView
+        centre : Tensor of shape (D,)
+            As by `Points`, and so are the others.
+        total : float
+        chunk_size : int, optional
+        processes : Processes, optional
+
+        Returns
+        -------
+        points : StreamedPoints
+        """
+        radius = source.fold(partial(_radius, view.about(centre)), max) or 0.0
+        radius = max(float(one[0]) for one in processes.gather(np.array([radius])))
+        return cls(source, view, Whole(centre, radius, total, chunk_size), processes)
+
     def project(self, index: Tensor | None, A: Tensor | None) -> StreamedPoints:
         """Show the data as a matching task sees them; see `Points.project`."""
         if index is None and A is None:
@@ -173,7 +254,8 @@ class StreamedPoints(StreamedRows):
 
     def added(self, function: Callable[[Points], Sums]) -> Sums:
         """Add up what a function gives of every block; see `Points.added`."""
-        return self.total_of(partial(_of_points, self._whole, self._task, function))
+        view = self.view.about(self._whole.centre)
+        return self.total_of(partial(_of_rows, view, self._whole, self._task, function))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,22 +271,72 @@ class _Task:
         return (self.A if self.index is None else self.A[self.index]) @ centre
 
 
+class _BlockPoints(Points):
+    """Points of a block, of which every chunk is centred and transposed when its turn comes.
+
+    So they stay in the cache; done for the whole block at once, this takes three times as long.
+    """
+
+    def __init__(self, view: BlockView, whole: Whole, rows: Tensor, weights: Tensor | None) -> None:
+        self._view, self._rows = view, rows
+        nothing = rows.new_empty(rows.shape[1], 0, dtype=view.dtype)
+        super().__init__(
+            nothing, whole.centre, whole.radius, weights, whole.total, whole.chunk_size
+        )
+        del self.Z
+        self.n_points = len(rows)
+
+    @cached_property
+    def Z(self) -> Tensor:  # type: ignore[override]
+        """All points at once, for forms that need them."""
+        return self._view.points(self._rows)
+
+    def _chunk(self, part: slice) -> Chunk:
+        weights = None if self.weights is None else self.weights[part]
+        return _RowChunk(self._view, self._rows[part], weights)
+
+
+class _RowChunk(Chunk):
+    """Some rows, which are written to where they are wanted: among features, or by themselves."""
+
+    def __init__(self, view: BlockView, rows: Tensor, weights: Tensor | None) -> None:
+        self._view, self._rows = view, rows
+        self.weights = weights
+
+    @cached_property
+    def Z(self) -> Tensor:  # type: ignore[override]
+        return self._view.points(self._rows)
+
+    def quadratic(self, dtype: torch.dtype) -> Tensor:
+        if dtype != self._view.dtype:
+            return Chunk(self.Z, self.weights).quadratic(dtype)
+        n, d = self._rows.shape
+        features = self._rows.new_empty(n_quadratic_features(d), n, dtype=dtype)
+        self._view.points(self._rows, features[1 : d + 1])
+        return with_products(features, d)
+
+
+def _radius(view: BlockView, block: Block) -> float:
+    seen = view.rows(block)
+    return 0.0 if seen is None else math.sqrt(squared_norms(view.points(seen[0])).max().item())
+
+
 def _of_block(
     view: BlockView, function: Callable[[Tensor, Tensor | None], Sums], block: Block
 ) -> Sums | None:
-    seen = view.columns(block)
+    seen = view.rows(block)
     return None if seen is None else function(*seen)
 
 
-def _of_points(
+def _of_rows(
+    view: BlockView,
     whole: Whole,
     task: _Task | None,
     function: Callable[[Points], Sums],
-    columns: Tensor,
+    rows: Tensor,
     weights: Tensor | None,
 ) -> Sums:
-    Z = columns.sub(whole.centre[:, None]).contiguous()
-    points = Points(Z, whole.centre, whole.radius, weights, whole.total, whole.chunk_size)
+    points = _BlockPoints(view, whole, rows, weights)
     return function(points if task is None else points.project(task.index, task.A))
 
 

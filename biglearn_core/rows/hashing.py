@@ -2,9 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-__all__ = ["mixed", "row_hashes"]
+__all__ = ["Fingerprint", "mixed", "row_hashes"]
+
+_ALL = 2**64
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Of rows and weights, without regard to their order; those of two batches add up.
+
+    Parameters
+    ----------
+    rows : int
+        Sum of the hashes of the rows, modulo 2⁶⁴, as all of these sums.
+    fractions, exponents : int
+        Of the weights, in the form fraction times a power of two, each with its row.
+    """
+
+    rows: int = 0
+    fractions: int = 0
+    exponents: int = 0
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, weights: np.ndarray) -> Fingerprint:
+        """Take that of a batch.
+
+        Parameters
+        ----------
+        hashes : uint64 ndarray of shape (n,)
+            Mixed.
+        weights : float64 ndarray of shape (n,)
+            Positive.
+
+        Returns
+        -------
+        fingerprint : Fingerprint
+        """
+        fractions, exponents = np.frexp(weights)
+        with_fractions = mixed(hashes ^ fractions.view(np.uint64))
+        with_exponents = hashes * exponents.astype(np.int64).view(np.uint64)
+        sums = (array.sum(dtype=np.uint64) for array in (hashes, with_fractions, with_exponents))
+        return cls(*map(int, sums))
+
+    def __add__(self, other: Fingerprint) -> Fingerprint:
+        return Fingerprint(
+            (self.rows + other.rows) % _ALL,
+            (self.fractions + other.fractions) % _ALL,
+            (self.exponents + other.exponents) % _ALL,
+        )
+
+    def of_weights(self, largest: float) -> str:
+        """Write that of the weights, which a common power of two does not change.
+
+        Parameters
+        ----------
+        largest : float
+            The largest weight.
+
+        Returns
+        -------
+        text : str
+        """
+        unit = int(np.frexp(largest)[1])
+        return f"{self.fractions:016x}{(self.exponents - unit * self.rows) % _ALL:016x}"
 
 
 def row_hashes(X: np.ndarray) -> np.ndarray:

@@ -8,16 +8,16 @@ in a data stream", RANDOM 2002), and every row that makes up a thousandth of all
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
 
-from biglearn_core.rows.hashing import mixed, row_hashes
+from biglearn_core.rows.hashing import Fingerprint, mixed, row_hashes
 from biglearn_core.rows.source import Block, RowSource
 from biglearn_core.system.processes import ALONE, Processes
 
-__all__ = ["Extent", "RowSample", "Survey", "survey"]
+__all__ = ["Extent", "RowSample", "Survey", "extent_of", "survey"]
 
 # Share of all weight from which on a row is in the sample, whatever its fingerprint. Such a row has
 # that share of some block at least.
@@ -44,8 +44,9 @@ class Extent:
         Σ_n w_n x_n over these.
     n_incomplete, n_infinite : int
         Rows with a missing value, and rows with an infinite one.
-    fingerprint : int
-        Of rows and weights, without regard to their order.
+    fingerprint : Fingerprint
+    is_weighted : bool
+        Whether weights were given.
     """
 
     n_rows: int
@@ -57,14 +58,15 @@ class Extent:
     sums: np.ndarray
     n_incomplete: int
     n_infinite: int
-    fingerprint: int
+    fingerprint: Fingerprint
+    is_weighted: bool
 
     @classmethod
     def empty(cls, n_features: int) -> Extent:
         """Give that of no rows."""
         zero = np.zeros(n_features)
         infinite = np.full(n_features, np.inf)
-        return cls(0, 0.0, 0.0, infinite, -infinite, zero, zero, 0, 0, 0)
+        return cls(0, 0.0, 0.0, infinite, -infinite, zero, zero, 0, 0, Fingerprint(), False)
 
     def __add__(self, other: Extent) -> Extent:
         return Extent(
@@ -77,7 +79,8 @@ class Extent:
             self.sums + other.sums,
             self.n_incomplete + other.n_incomplete,
             self.n_infinite + other.n_infinite,
-            (self.fingerprint + other.fingerprint) % 2**64,
+            self.fingerprint + other.fingerprint,
+            self.is_weighted or other.is_weighted,
         )
 
     @property
@@ -85,21 +88,43 @@ class Extent:
         """Weighted mean of the values, shape (D,)."""
         return self.sums / np.where(self.known > 0, self.known, 1.0)
 
+    def describe(self, dtype: np.dtype) -> dict[str, str]:
+        """Tell which rows and weights these are, for a file that depends on them.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Of the rows.
+
+        Returns
+        -------
+        words : dict of str to str
+        """
+        weights = self.fingerprint.of_weights(self.largest) if self.is_weighted else "none"
+        shape = self.n_rows, len(self.low)
+        data = f"{np.dtype(dtype)} {shape} {self.fingerprint.rows:016x}"
+        return {"data": data, "sample_weight": weights}
+
     def of_all(self, processes: Processes) -> Extent:
         """Add those of all processes up."""
         floats = np.concatenate(
             [[self.total, self.largest], self.low, self.high, self.known, self.sums]
         )
-        integers = np.array([self.n_rows, self.n_incomplete, self.n_infinite])
-        prints = np.array([self.fingerprint], dtype=np.uint64)
+        counts = np.array([self.n_rows, self.n_incomplete, self.n_infinite, self.is_weighted])
+        prints = np.array(astuple(self.fingerprint), dtype=np.uint64)
         found = Extent.empty(len(self.low))
-        parts = zip(*map(processes.gather, (floats, integers, prints)), strict=True)
-        for numbers, counts, (fingerprint,) in parts:
-            total, largest = numbers[:2].tolist()
-            n_rows, n_incomplete, n_infinite = counts.tolist()
-            arrays = np.split(numbers[2:], 4)
+        for numbers, integers, words in zip(
+            *map(processes.gather, (floats, counts, prints)), strict=True
+        ):
+            n_rows, n_incomplete, n_infinite, is_weighted = integers.tolist()
             found += Extent(
-                n_rows, total, largest, *arrays, n_incomplete, n_infinite, int(fingerprint)
+                n_rows,
+                *numbers[:2].tolist(),
+                *np.split(numbers[2:], 4),
+                n_incomplete,
+                n_infinite,
+                Fingerprint(*words.tolist()),
+                bool(is_weighted),
             )
         return found
 
@@ -213,6 +238,20 @@ def survey(source: RowSource, n_sampled: int, processes: Processes = ALONE) -> S
     return Survey(extent, _sample(source, extent, sketch, n_sampled, processes))
 
 
+def extent_of(block: Block) -> Extent:
+    """Take the extent of some rows.
+
+    Parameters
+    ----------
+    block : Block
+
+    Returns
+    -------
+    extent : Extent
+    """
+    return _of_block(block, n=0)[0]
+
+
 def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
     rows, weights = block.rows, block.weights
     if weights is None:
@@ -222,20 +261,17 @@ def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
     D = rows.shape[1]
     if len(rows) == 0:
         return Extent.empty(D), _nothing(D, rows.dtype)
-    hashes = row_hashes(rows)
     missing, infinite = np.isnan(rows), np.isinf(rows)
     incomplete = missing.any(axis=1)
+    values, known = rows, np.full(D, weights.sum())
+    low, high = rows.min(axis=0), rows.max(axis=0)
     if incomplete.any():
-        known = weights @ ~missing
+        values, known = np.where(missing, 0.0, rows), weights @ ~missing
         low = np.where(missing, np.inf, rows).min(axis=0)
         high = np.where(missing, -np.inf, rows).max(axis=0)
-        rows_or_zero = np.where(missing, 0.0, rows)
-    else:
-        known = np.full(D, weights.sum())
-        low, high, rows_or_zero = rows.min(axis=0), rows.max(axis=0), rows
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by what is done with them
-        sums = weights @ rows_or_zero.astype(np.float64, copy=False)
-    prints = mixed(hashes)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by those who need the mean
+        sums = weights @ values.astype(np.float64, copy=False)
+    prints = mixed(row_hashes(rows))
     extent = Extent(
         len(rows),
         float(weights.sum()),
@@ -246,7 +282,8 @@ def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
         sums,
         int(incomplete.sum()),
         int(infinite.any(axis=1).sum()),
-        int(mixed(prints ^ weights.view(np.uint64)).sum(dtype=np.uint64)),
+        Fingerprint.of(prints, weights),
+        block.weights is not None,
     )
     return extent, _Sketch.of(rows, weights, prints, n)
 

@@ -145,13 +145,16 @@ class StreamedIncompletePoints(StreamedRows):
 
     def added(self, function: Callable[[IncompletePoints], Sums]) -> Sums:
         """Add up what a function gives of every block; see `Points.added`."""
-        return self.total_of(partial(_of_columns, function))
+        return self.total_of(partial(_of_rows, self.view, function))
 
 
-def _of_columns(
-    function: Callable[[IncompletePoints], Sums], columns: Tensor, weights: Tensor | None
+def _of_rows(
+    view: BlockView,
+    function: Callable[[IncompletePoints], Sums],
+    rows: Tensor,
+    weights: Tensor | None,
 ) -> Sums:
-    return function(IncompletePoints(columns.T, sample_weight=weights))
+    return function(IncompletePoints(view.points(rows).T, sample_weight=weights))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -156,6 +157,25 @@ class Processes:
         self._call(lambda: dist.broadcast(values, source, group=self._group))
         return values.to(tensor.device)
 
+    def arrays_of_first(self, read: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Have the first process read named arrays, and give them to all.
+
+        Parameters
+        ----------
+        read : callable
+            Called in the first process alone.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+        """
+        if self.size == 1:
+            return read()
+        packed = self.together(lambda: _packed(read()) if self.rank == 0 else _packed({}))
+        content = self.gather(packed)[0].tobytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return dict(archive)
+
     def together(self, function: Callable[[], Result]) -> Result:
         """Do something in every process that may fail in some, and fail in all then.
 
@@ -208,6 +228,12 @@ class Processes:
                 f"cannot be reached ({str(error).splitlines()[0]}). Start all processes again; "
                 "with a checkpoint the fit goes on from its last pass"
             ) from error
+
+
+def _packed(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return np.frombuffer(file.getvalue(), dtype=np.uint8)
 
 
 ALONE = Processes()
