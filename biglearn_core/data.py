@@ -16,7 +16,7 @@ from biglearn_core.rows.survey import Survey, extent_of, survey
 from biglearn_core.system.processes import Processes
 from biglearn_core.validation import Facts, check_data, check_sample_weight, check_start
 
-__all__ = ["TrainingData"]
+__all__ = ["TrainingData", "mean_log_prob"]
 
 # Rows that are compared with the mean of all.
 _SAMPLED_ROWS = 1000
@@ -151,3 +151,23 @@ def _facts(seen: Survey, source: RowSource, init: GMM) -> Facts:
     low, high, mean = map(torch.from_numpy, (extent.low, extent.high, extent.mean))
     n_bad = extent.n_incomplete + extent.n_infinite
     return Facts(extent.n_rows, source.n_features, dtype, init.device, low, high, mean, n_bad)
+
+
+def mean_log_prob(
+    X: Tensor | RowSource, model: GMM, sample_weight: Tensor | None, processes: Processes
+) -> float:
+    """Weighted mean of log p(x) over the rows of a training loop.
+
+    Parameters
+    ----------
+    X, sample_weight, processes
+        As in `TrainingData.of`.
+    model : GMM
+
+    Returns
+    -------
+    mean : float
+        In nats.
+    """
+    data = TrainingData.of(X, model, sample_weight=sample_weight, processes=processes)
+    return model.mean_log_prob(data.points(None))

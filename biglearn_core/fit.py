@@ -47,7 +47,7 @@ def fit_joint_em(
     chunk_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 1,
-    process_group: ProcessGroup | None = None,
+    process_group: ProcessGroup | Processes | None = None,
 ) -> FitResult:
     """Run ordinary EM on all coordinates.
 
@@ -198,7 +198,7 @@ def fit_biglearn_em(
     chunk_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 1,
-    process_group: ProcessGroup | None = None,
+    process_group: ProcessGroup | Processes | None = None,
 ) -> FitResult:
     """Run BigLearn-EM: in every iteration draw one matching task and take its local EM steps.
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from biglearn_core.estimators.base import MOST_STEPS, MixtureEstimator, warn_not_converged
+from biglearn_core.data import mean_log_prob
+from biglearn_core.estimators.base import MOST_STEPS, MixtureEstimator
 from biglearn_core.fit import fit_biglearn_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
-from biglearn_core.numerics.points import Points
+from biglearn_core.rows.source import RowSource
 from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.incomplete import search_incomplete
 from biglearn_core.search.search import SearchConfig, SearchResult, search_mixture
 from biglearn_core.system.numbers import check_real
+from biglearn_core.system.processes import Processes
 from biglearn_core.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ["BigLearnEM"]
 
@@ -186,7 +192,13 @@ class BigLearnEM(MixtureEstimator):
         self.plain_likelihood = plain_likelihood
 
     def fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoint: str | os.PathLike | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> BigLearnEM:
         """Fit the mixture.
 
@@ -210,7 +222,7 @@ class BigLearnEM(MixtureEstimator):
             value, there are fewer rows than components, a parameter is out of range, or a start
             does not go with the data.
         """
-        return self._fit(X, sample_weight)
+        return self._fit(X, sample_weight, process_group=process_group, checkpoint=checkpoint)
 
     def _fit_default(
         self,
@@ -219,6 +231,7 @@ class BigLearnEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
+        seed: int,
         settings: dict[str, Any],
     ) -> tuple[SearchResult, float]:
         config = SearchConfig(
@@ -241,7 +254,7 @@ class BigLearnEM(MixtureEstimator):
                 covariance_floor=constraint.floor,
                 covariance_type=constraint.covariance_type,
                 prior=constraint.prior,
-                seed=self._seed(),
+                seed=seed,
                 config=config,
                 sample_weight=weights,
                 init=start,
@@ -249,14 +262,19 @@ class BigLearnEM(MixtureEstimator):
                 progress=progress,
             )
         self._gain_of_thinness = result.gain_of_thinness
-        if not result.converged:
-            warn_not_converged(config.max_iter)
         return result, result.log_likelihood
 
     def _fit_paper(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        X: Tensor | RowSource,
+        weights: Tensor | None,
+        floor: float,
+        device: torch.device,
+        seed: int,
+        processes: Processes,
+        checkpoint: str | os.PathLike | None,
     ) -> tuple[FitResult, float]:
-        seed, smoothing = self._seed(), self.weight_smoothing
+        smoothing = self.weight_smoothing
         n_iter = self.max_iter or _PAPER_ITERATIONS
         with progress_bar(self.verbose, total=n_iter, unit="task") as bar:
 
@@ -264,16 +282,18 @@ class BigLearnEM(MixtureEstimator):
                 bar.update()
 
             result = fit_biglearn_em(
-                Z,
-                self._paper_start(Z, seed),
+                X,
+                self._paper_start(X, device, seed),
                 n_iter=n_iter,
                 covariance_floor=floor,
                 weight_smoothing=self.n_components**-0.5 if smoothing is None else smoothing,
                 seed=seed,
                 sample_weight=weights,
                 callback=count,
+                checkpoint=checkpoint,
+                process_group=processes,
             )
-        return result, result.model.mean_log_prob(Points.of(Z, sample_weight=weights))
+        return result, mean_log_prob(X, result.model, weights, processes)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -109,7 +109,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
             mixture = unfitted_mixture(self.mixture, random_state=self.random_state)
             X = validate_rows(self, X, allow_nan=allows_nan(mixture), reset=True)
             labels = _validate_labels(self, y, X)
-            weights = validate_weights(1.0 if sample_weight is None else sample_weight, X)
+            weights = validate_weights(1.0 if sample_weight is None else sample_weight, len(X))
             X, labels, weights = X[weights > 0], labels[weights > 0], weights[weights > 0]
             self.classes_, z = np.unique(labels, return_inverse=True)
             relative = weights / weights.max()

@@ -135,7 +135,7 @@ def combine_components(
     N, K = proba.shape
     if n_clusters is not None:
         n_clusters = check_integer("n_clusters", n_clusters, least=1, most=K)
-    weights = np.ones(N) if sample_weight is None else validate_weights(sample_weight, proba)
+    weights = np.ones(N) if sample_weight is None else validate_weights(sample_weight, N)
     entropies, merges = _merge_all(proba, weights)
     if n_clusters is None:
         n_clusters = _elbow(entropies, weights.sum())

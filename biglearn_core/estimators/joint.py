@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from biglearn_core.estimators.base import MOST_STEPS, MixtureEstimator, warn_not_converged
+from biglearn_core.data import mean_log_prob
+from biglearn_core.estimators.base import MOST_STEPS, MixtureEstimator
 from biglearn_core.fit import fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import drawn_in, kmeans_plusplus_start, kmeans_start, random_points_start
-from biglearn_core.numerics.points import Points
+from biglearn_core.rows.source import RowSource
 from biglearn_core.search.constraint import Constraint
+from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ["JointEM"]
 
@@ -136,7 +143,15 @@ class JointEM(MixtureEstimator):
             verbose=verbose,
         )
 
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> JointEM:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoint: str | os.PathLike | None = None,
+        process_group: ProcessGroup | None = None,
+    ) -> JointEM:
         """Fit the mixture.
 
         Parameters
@@ -157,7 +172,7 @@ class JointEM(MixtureEstimator):
             When data or weights are not finite, weights are negative or all zero, there are fewer
             rows than components, a parameter is out of range, or a start does not go with the data.
         """
-        return self._fit(X, sample_weight)
+        return self._fit(X, sample_weight, process_group=process_group, checkpoint=checkpoint)
 
     def _fit_default(
         self,
@@ -166,33 +181,47 @@ class JointEM(MixtureEstimator):
         constraint: Constraint,
         start: GMM | None,
         beside: Sequence[GMM],
+        seed: int,
         settings: dict[str, Any],
     ) -> tuple[FitResult, float]:
-        seed = self._seed()
         starts: list[Callable[[], GMM]]
         if start is not None:
             starts = [lambda: start]
         else:
             starts = [partial(self._start, Z, weights, seed + run) for run in range(self.n_init)]
-        best, log_likelihood = self._best(Z, weights, constraint, starts, tol=self.tol)
-        if not best.converged:
-            warn_not_converged(self.max_iter or MOST_STEPS)
-        return best, log_likelihood
+        return self._best(Z, weights, constraint, starts, tol=self.tol)
 
     def _fit_paper(
-        self, Z: Tensor, weights: Tensor | None, floor: float
+        self,
+        X: Tensor | RowSource,
+        weights: Tensor | None,
+        floor: float,
+        device: torch.device,
+        seed: int,
+        processes: Processes,
+        checkpoint: str | os.PathLike | None,
     ) -> tuple[FitResult, float]:
-        starts = [partial(self._paper_start, Z, self._seed())]
-        return self._best(Z, weights, Constraint(floor), starts, tol=0.0)
+        starts = [partial(self._paper_start, X, device, seed)]
+        return self._best(
+            X,
+            weights,
+            Constraint(floor),
+            starts,
+            tol=0.0,
+            processes=processes,
+            checkpoint=checkpoint,
+        )
 
     def _best(
         self,
-        Z: Tensor,
+        X: Tensor | RowSource,
         weights: Tensor | None,
         constraint: Constraint,
         starts: Sequence[Callable[[], GMM]],
         *,
         tol: float,
+        processes: Processes = ALONE,
+        checkpoint: str | os.PathLike | None = None,
     ) -> tuple[FitResult, float]:
         """Fit from every start; give the outcome of highest mean log-likelihood, and that."""
         n_iter = self.max_iter or MOST_STEPS
@@ -204,7 +233,7 @@ class JointEM(MixtureEstimator):
             def fit(start: Callable[[], GMM]) -> tuple[FitResult, float]:
                 model = start()
                 result = fit_joint_em(
-                    Z,
+                    X,
                     GMM.unchecked(
                         model.weights,
                         model.means,
@@ -218,8 +247,10 @@ class JointEM(MixtureEstimator):
                     sample_weight=weights,
                     prior=constraint.prior,
                     callback=count,
+                    checkpoint=checkpoint,
+                    process_group=processes,
                 )
-                return result, result.model.mean_log_prob(Points.of(Z, sample_weight=weights))
+                return result, mean_log_prob(X, result.model, weights, processes)
 
             return max(map(fit, starts), key=itemgetter(1))
 

@@ -121,7 +121,7 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
             self._level = self._level_of(np.ones(X.shape[1], dtype=bool))
             margin = 0.0
             if share is not None:
-                weights = validate_weights(1.0 if sample_weight is None else sample_weight, X)
+                weights = validate_weights(1.0 if sample_weight is None else sample_weight, len(X))
                 margin = _threshold(self._margins(X), weights, share)
             self.offset_ = self._level + margin
         return self

@@ -15,6 +15,8 @@ from biglearn_core.numerics.tables import holds_float32, with_nan
 
 __all__ = [
     "WeightedMean",
+    "check_values",
+    "refuse_values",
     "validate_rows",
     "validate_targets",
     "validate_weights",
@@ -23,7 +25,12 @@ __all__ = [
 
 
 def validate_rows(
-    estimator: BaseEstimator, X: ArrayLike, *, allow_nan: bool, reset: bool
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    *,
+    allow_nan: bool,
+    reset: bool,
+    least_rows: int | None = None,
 ) -> np.ndarray:
     """Check data as scikit-learn does, with a remedy in every message.
 
@@ -35,6 +42,8 @@ def validate_rows(
     allow_nan : bool
     reset : bool
         Whether this is a fit.
+    least_rows : int, optional
+        Rows that there must be; two for a fit, else one, when not given.
 
     Returns
     -------
@@ -54,7 +63,7 @@ def validate_rows(
             dtype=np.float32 if holds_float32(table) else [np.float64, np.float32],
             order="C",
             ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
+            ensure_min_samples=(2 if reset else 1) if least_rows is None else least_rows,
             reset=reset,
         )
     except OverflowError as error:
@@ -63,27 +72,63 @@ def validate_rows(
         if "could not convert" not in str(error):
             raise
         raise ValueError(f"{error}: encode categorical columns as numbers, or drop them") from error
-    if np.isinf(rows).any():
-        raise ValueError(
-            f"Input X contains infinity or a value too large for {rows.dtype} in "
-            f"{np.isinf(rows).any(axis=1).sum()} rows; drop these rows, or replace the values by "
-            "NaN, which BigLearnEM takes as missing"
-        )
-    if not allow_nan and np.isnan(rows).any():
-        raise ValueError(
-            f"Input X contains NaN in {np.isnan(rows).any(axis=1).sum()} rows; drop them, or use "
-            "BigLearnEM with its default preset, which fits and imputes incomplete rows"
-        )
+    check_values(rows, allow_nan=allow_nan)
     return rows
 
 
-def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
+def check_values(rows: np.ndarray, *, allow_nan: bool) -> None:
+    """Refuse infinite values, and missing ones where there may be none.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, D)
+    allow_nan : bool
+
+    Raises
+    ------
+    ValueError
+        When there are some.
+    """
+    infinite, missing = np.isinf(rows).any(axis=1).sum(), np.isnan(rows).any(axis=1).sum()
+    refuse_values(int(infinite), 0 if allow_nan else int(missing), rows.dtype)
+
+
+def refuse_values(n_infinite: int, n_incomplete: int, dtype: np.dtype) -> None:
+    """Raise an error where there are rows that cannot be taken.
+
+    Parameters
+    ----------
+    n_infinite, n_incomplete : int
+        Rows with an infinite value, and rows with a missing one where there may be none.
+    dtype : numpy.dtype
+
+    Raises
+    ------
+    ValueError
+        Unless both are zero.
+    """
+    if n_infinite:
+        raise ValueError(
+            f"Input X contains infinity or a value too large for {dtype} in {n_infinite} rows; "
+            "drop these rows, or replace the values by NaN, which BigLearnEM takes as missing"
+        )
+    if n_incomplete:
+        raise ValueError(
+            f"Input X contains NaN in {n_incomplete} rows; drop them, or use BigLearnEM with its "
+            "default preset, which fits and imputes incomplete rows"
+        )
+
+
+def validate_weights(sample_weight: ArrayLike, n_rows: int, *, some: bool = True) -> np.ndarray:
     """Check sample weights.
 
     Parameters
     ----------
     sample_weight : array-like of shape (N,)
-    X : ndarray of shape (N, D)
+    n_rows : int
+        N.
+    some : bool, default True
+        Whether one has to be positive.
 
     Returns
     -------
@@ -100,13 +145,17 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
             "a weight, zero to leave it out"
         )
     if isinstance(sample_weight, Real):
-        sample_weight = np.full(len(X), sample_weight)
+        sample_weight = np.full(n_rows, sample_weight)
     try:
         weights = check_array(
-            with_nan(sample_weight), dtype=np.float64, ensure_2d=False, input_name="sample_weight"
+            with_nan(sample_weight),
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_min_samples=int(some),
+            input_name="sample_weight",
         )
-        if weights.shape != (len(X),):
-            raise ValueError(f"its shape is {weights.shape}, expected {(len(X),)}")
+        if weights.shape != (n_rows,):
+            raise ValueError(f"its shape is {weights.shape}, expected {(n_rows,)}")
     except (TypeError, ValueError) as error:
         raise type(error)(f"sample_weight must hold one finite number a row: {error}") from error
     if (weights < 0).any():
@@ -114,7 +163,7 @@ def validate_weights(sample_weight: ArrayLike, X: np.ndarray) -> np.ndarray:
             f"Negative values in data passed to sample_weight: {(weights < 0).sum()} of "
             f"{len(weights)}; weights count copies of a row and must be non-negative"
         )
-    if not weights.any():
+    if some and not weights.any():
         raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
     return weights
 
@@ -186,7 +235,7 @@ def weighted_mean(log_density: np.ndarray, sample_weight: ArrayLike | None) -> W
     """
     if sample_weight is None:
         sample_weight = np.ones(len(log_density))
-    weights = validate_weights(sample_weight, log_density[:, None])
+    weights = validate_weights(sample_weight, len(log_density))
     exponent = np.frexp(weights.max())[1]
     scaled = np.ldexp(weights, -exponent)  # so that no sum leaves float64
     total, some = scaled.sum(), scaled > 0

@@ -78,12 +78,14 @@ class UnitScale:
         """
         return cls(np.zeros(n_features), np.ones(n_features), np.arange(n_features))
 
-    def apply(self, X: np.ndarray) -> np.ndarray:
+    def apply(self, X: np.ndarray, first: int = 0) -> np.ndarray:
         """Bring rows to unit scale.
 
         Parameters
         ----------
         X : ndarray of shape (N, D)
+        first : int, default 0
+            Position of the first of them, for the error.
 
         Returns
         -------
@@ -100,8 +102,8 @@ class UnitScale:
         far = np.isinf(Z).any(axis=1)
         if far.any():
             raise ValueError(
-                f"{far.sum()} of {len(X)} rows, row {far.argmax()} the first, lie more than 1e308 "
-                "scales of a feature away from the data of fit; drop them"
+                f"{far.sum()} of {len(X)} rows, row {first + far.argmax()} the first, lie more "
+                "than 1e308 scales of a feature away from the data of fit; drop them"
             )
         return Z[:, self.order]
 

@@ -17,16 +17,20 @@ from tqdm import tqdm
 from biglearn_core.estimators.base import MixtureEstimator, warn
 from biglearn_core.estimators.biglearn import BigLearnEM
 from biglearn_core.estimators.frames import frame
+from biglearn_core.estimators.given import HeldRows, PassedRows
 from biglearn_core.estimators.number import least_at
+from biglearn_core.estimators.randomness import drawn_seed
 from biglearn_core.estimators.refusal import kept_on_error
-from biglearn_core.estimators.rows import validate_rows, validate_weights
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.structures import COVARIANCE_TYPES, structure_of
+from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.system.numbers import check_integer
-from biglearn_core.system.progress import progress_bar
+from biglearn_core.system.processes import ALONE, Processes
+from biglearn_core.system.progress import PassBar, progress_bar
 
 if TYPE_CHECKING:
     import pandas
+    from torch.distributed import ProcessGroup
 
 __all__ = ["MixtureSelection"]
 
@@ -40,6 +44,9 @@ _NEIGHBOURS = 2
 # Efforts of a fit: a first look from mixtures that are known; a search of one basin more; a search
 # of its own.
 _LOOK, _BASIN, _SEARCH = 0, 1, 2
+
+# Components for which the sample of rows that are read in passes is large enough.
+_SAMPLED_COMPONENTS = 32
 
 # What a search may gain over a first look, in nats a row.
 _SEARCH_GAIN = 0.02
@@ -76,16 +83,14 @@ class _Candidates:
         self,
         estimator: BigLearnEM,
         criterion: str | Criterion,
-        X: ArrayLike,
-        sample_weight: ArrayLike | None,
-        n_rows: float,
+        rows: HeldRows | PassedRows,
+        feature_names: np.ndarray | None,
         bar: tqdm,
     ) -> None:
         self.fitted: dict[tuple[str, int], _Fitted] = {}
-        self._n_rows, self._bar = n_rows, bar
+        self._rows, self._feature_names, self._bar = rows, feature_names, bar
         self._gained = 0.0
         self._estimator, self._criterion = estimator, criterion
-        self._X, self._sample_weight = X, sample_weight
 
     def value(self, covariance_type: str, n_components: int) -> float:
         """Fit a mixture from those that are known, and give its criterion."""
@@ -123,7 +128,7 @@ class _Candidates:
 
     def _may_be_best(self, value: float) -> bool:
         """Whether a search could make it the best, going by what searches have gained so far."""
-        gain = max(2 * self._gained, 2 * self._n_rows * _SEARCH_GAIN)
+        gain = max(2 * self._gained, 2 * self._rows.n_rows * _SEARCH_GAIN)
         return value - gain <= self.best().candidate.criterion
 
     def _types(self) -> list[str]:
@@ -143,28 +148,31 @@ class _Candidates:
         estimator = clone(self._estimator).set_params(
             covariance_type=covariance_type, n_components=n_components
         )
+        estimator.n_features_in_ = self._rows.X.shape[1]
+        if self._feature_names is not None:
+            estimator.feature_names_in_ = self._feature_names
         self._bar.set_postfix_str(f"{covariance_type}, K = {n_components}", refresh=False)
         self._bar.update()
         beside = self._beside(covariance_type, n_components)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             # The criterion charges for parameters: the search must not do so, too.
-            estimator._fit(
-                self._X,
-                self._sample_weight,
-                beside,
+            estimator._fit_rows(
+                self._rows,
+                beside=beside,
+                charges_floor=True,
                 only_beside=effort == _LOOK,
                 max_steps=None if effort == _SEARCH else 0,
                 optimism=False,
             )
         messages = tuple(str(warning.message) for warning in told)
-        data = self._X, self._sample_weight
-        charged = estimator._criteria(*data)
+        charged = estimator._criteria_of_rows(self._rows)
         if callable(self._criterion):
-            value = float(self._criterion(estimator, *data))
+            given = self._rows.given, self._rows.given_weight
+            value = float(self._criterion(estimator, *given))
         else:
             withheld = estimator._gain_of_thinness + estimator._gain_of_floor
-            value = getattr(charged, self._criterion) + 2 * self._n_rows * withheld
+            value = getattr(charged, self._criterion) + 2 * self._rows.n_rows * withheld
         candidate = _Candidate(
             covariance_type,
             n_components,
@@ -228,7 +236,8 @@ class MixtureSelection(MixtureEstimator):
         Smaller is better. BIC finds as many Gaussians as describe the data, ICL rather clusters
         that are apart (BIC plus twice the entropy of the labels). What thin components add to the
         likelihood is not counted (see `plain_likelihood` of `BigLearnEM`). A callable is asked as
-        criterion(estimator, X, sample_weight) of a fitted BigLearnEM, and taken as it is.
+        criterion(estimator, X, sample_weight) of a fitted BigLearnEM, and taken as it is; of rows
+        that are read in passes X is the source, with their weights in it.
     covariance_floor, covariance_prior, max_iter, tol, n_init, plain_likelihood
         Of every fit, as in `BigLearnEM`.
     random_state, device
@@ -317,7 +326,12 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         self.verbose = verbose
 
     def fit(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        process_group: ProcessGroup | None = None,
     ) -> MixtureSelection:
         """Fit and choose.
 
@@ -328,6 +342,8 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         y : ignored
         sample_weight : array-like of shape (N,), optional
             Non-negative; copies of every row.
+        process_group : torch.distributed.ProcessGroup, optional
+            As in `BigLearnEM.fit`.
 
         Returns
         -------
@@ -338,16 +354,14 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         ValueError
             As `BigLearnEM.fit`; or when a parameter is out of range.
         """
-        with kept_on_error(self):
+        with kept_on_error(self), one_thread_an_operation(), PassBar(0) as progress:
             types, criterion = self._check_choice()
-            rows = validate_rows(self, X, allow_nan=True, reset=True)
-            N, n_rows = len(rows), float(len(rows))
-            if sample_weight is not None:
-                weights = validate_weights(sample_weight, rows)
-                N, n_rows = int(np.count_nonzero(weights)), float(weights.sum())
-            least, most = self.min_components, partial(self._most, N, rows.shape[1])
+            rows = self._open(X, sample_weight, process_group, _SAMPLED_COMPONENTS, progress)
+            names = getattr(self, "feature_names_in_", None)
+            template = self._template(rows.processes)
+            least, most = self.min_components, partial(self._most, *rows.size)
             with progress_bar(self.verbose, unit="fit") as bar:
-                candidates = _Candidates(self._template(), criterion, X, sample_weight, n_rows, bar)
+                candidates = _Candidates(template, criterion, rows, names, bar)
                 for covariance_type in types:
                     value = partial(candidates.value, covariance_type)
                     least_at(value, least, most(covariance_type))
@@ -369,10 +383,15 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         rows_of_one = structure_of(covariance_type).n_coordinates(n_features) + 1
         return max(self.min_components, n_rows // rows_of_one)
 
-    def _template(self) -> BigLearnEM:
-        shared = BigLearnEM().get_params().keys() & self.get_params().keys()
+    def _check_parameters(self) -> None:
+        self._check_choice()
+        self._template(ALONE)._require_parameters()
+
+    def _template(self, processes: Processes) -> BigLearnEM:
+        shared = BigLearnEM().get_params().keys() & self.get_params().keys() - {"covariance_type"}
         parameters = {name: getattr(self, name) for name in shared}
-        return BigLearnEM(**parameters | {"random_state": self._seed(), "verbose": 0})
+        seed = processes.seed_of_first(drawn_seed(self.random_state))
+        return BigLearnEM(**parameters | {"random_state": seed, "verbose": 0})
 
     def _keep_best(self, candidates: _Candidates) -> None:
         best = candidates.best()

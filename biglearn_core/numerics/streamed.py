@@ -141,10 +141,16 @@ class StreamedRows:
         The rows of this process.
     view : BlockView
     processes : Processes
+
+    Attributes
+    ----------
+    progress : callable or None
+        Called with the number of rows that have been worked on since the last call.
     """
 
     def __init__(self, source: RowSource, view: BlockView, processes: Processes = ALONE) -> None:
         self.source, self.view, self.processes = source, view, processes
+        self.progress: Callable[[int], None] | None = None
         self.n_features, self.dtype = source.n_features, view.dtype
 
     def total_of(self, function: Callable[[Tensor, Tensor | None], Sums]) -> Sums:
@@ -161,7 +167,9 @@ class StreamedRows:
         sums : tuple of Tensor
             Over the rows of all processes.
         """
-        sums = self.source.fold(partial(_of_block, self.view, function), _add)
+        sums = self.source.fold(
+            partial(_of_block, self.view, function), _add, progress=self.progress
+        )
         if sums is None:
             shift = self.view.shift[None].astype(self.source.dtype)
             row = torch.from_numpy(shift).to(self.view.device)
@@ -249,8 +257,9 @@ class StreamedPoints(StreamedRows):
         """Show the data as a matching task sees them; see `Points.project`."""
         if index is None and A is None:
             return self
-        task = _Task(index, A)
-        return StreamedPoints(self.source, self.view, self._whole, self.processes, task)
+        shown = StreamedPoints(self.source, self.view, self._whole, self.processes, _Task(index, A))
+        shown.progress = self.progress
+        return shown
 
     def added(self, function: Callable[[Points], Sums]) -> Sums:
         """Add up what a function gives of every block; see `Points.added`."""

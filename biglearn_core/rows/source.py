@@ -90,7 +90,11 @@ class RowSource(ABC):
         """
 
     def fold(
-        self, function: Callable[[Block], Part], combine: Callable[[Part, Part], Part]
+        self,
+        function: Callable[[Block], Part],
+        combine: Callable[[Part, Part], Part],
+        *,
+        progress: Callable[[int], None] | None = None,
     ) -> Part | None:
         """Apply a function to every block, and combine what it gives.
 
@@ -99,6 +103,8 @@ class RowSource(ABC):
         function : callable
         combine : callable
             Associative.
+        progress : callable, optional
+            Called with the number of rows that have been worked on since the last call.
 
         Returns
         -------
@@ -114,6 +120,8 @@ class RowSource(ABC):
         for block in _ahead(self.blocks(block_size(self.n_features))):
             part = function(block)
             result = part if result is None else combine(result, part)
+            if progress is not None:
+                progress(len(block))
         return result
 
     def part(self, index: int, count: int) -> RowSource:

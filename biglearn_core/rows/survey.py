@@ -8,6 +8,7 @@ in a data stream", RANDOM 2002), and every row that makes up a thousandth of all
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 
@@ -214,7 +215,12 @@ class _Sketch:
         return first
 
 
-def survey(source: RowSource, n_sampled: int, processes: Processes = ALONE) -> Survey:
+def survey(
+    source: RowSource,
+    n_sampled: int,
+    processes: Processes = ALONE,
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
     """Read all rows once; a second time where some make up a thousandth of all.
 
     Parameters
@@ -224,6 +230,8 @@ def survey(source: RowSource, n_sampled: int, processes: Processes = ALONE) -> S
     n_sampled : int
         Distinct rows of the sample, besides heavy ones.
     processes : Processes, optional
+    progress : callable, optional
+        As in `RowSource.fold`.
 
     Returns
     -------
@@ -232,7 +240,7 @@ def survey(source: RowSource, n_sampled: int, processes: Processes = ALONE) -> S
     """
     D = source.n_features
     function, combine = partial(_of_block, n=n_sampled), partial(_combined, n=n_sampled)
-    found = processes.together(lambda: source.fold(function, combine))
+    found = processes.together(lambda: source.fold(function, combine, progress=progress))
     extent, sketch = found or (Extent.empty(D), _nothing(D, source.dtype))
     extent, sketch = extent.of_all(processes), sketch.of_all(processes, n_sampled)
     return Survey(extent, _sample(source, extent, sketch, n_sampled, processes))

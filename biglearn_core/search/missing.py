@@ -36,6 +36,7 @@ __all__ = [
     "conditional_mean",
     "conditional_sample",
     "evaluate_incomplete",
+    "evaluate_rows",
     "incomplete_em_step",
 ]
 
@@ -226,6 +227,31 @@ def evaluate_incomplete(X: Tensor, model: GMM) -> Evaluation:
     highest = relative.amax(dim=0)  # what is left is small, and so keeps its digits in float32
     relative, shift = relative - highest, shift + highest
     return Evaluation(relative.to(X.dtype), shift.to(X.dtype))
+
+
+def evaluate_rows(X: Tensor, model: GMM) -> Evaluation:
+    """Evaluate a mixture at rows with or without gaps, each in the way of its kind.
+
+    Parameters
+    ----------
+    X : Tensor of shape (N, D)
+        NaN where missing.
+    model : GMM
+
+    Returns
+    -------
+    evaluation : Evaluation
+        A row without gaps is treated as in a table without any.
+    """
+    incomplete = torch.isnan(X).any(dim=1)
+    if not incomplete.any():
+        return model.evaluate(X)
+    parts = Evaluation.joined(
+        [model.evaluate(X[~incomplete]), evaluate_incomplete(X[incomplete], model)]
+    )
+    place = incomplete.int().argsort(stable=True).argsort()
+    shift = None if parts.shift is None else parts.shift[place]
+    return Evaluation(parts.relative[:, place], shift)
 
 
 def incomplete_em_step(

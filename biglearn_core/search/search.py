@@ -14,7 +14,7 @@ rows gain by fitting just these rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -150,6 +150,11 @@ class SearchHistory:
 
     def __len__(self) -> int:
         return len(self.move)
+
+    def rows(self) -> list[tuple]:
+        """Give the entries, each a tuple of values in the order of the fields."""
+        columns = (getattr(self, field.name).tolist() for field in fields(self)[:-1])
+        return list(zip(*columns, strict=True))
 
     @classmethod
     def of(cls, rows: list[tuple], stopped: str) -> SearchHistory:

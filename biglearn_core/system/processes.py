@@ -59,7 +59,7 @@ class Processes:
         ----------
         process_group : torch.distributed.ProcessGroup, optional
             All processes where torch.distributed is initialised, when not given; a process that
-            wants to be alone gives a group of its own.
+            wants to be alone gives a group of its own. What is found already is given back.
 
         Returns
         -------
@@ -70,6 +70,8 @@ class Processes:
         TypeError
             When it is no group, or one without this process.
         """
+        if isinstance(process_group, Processes):
+            return process_group
         if process_group is None:
             known = dist.is_available() and dist.is_initialized()
             process_group = dist.group.WORLD if known else None
@@ -156,6 +158,10 @@ class Processes:
         source = dist.get_global_rank(self._group, 0)
         self._call(lambda: dist.broadcast(values, source, group=self._group))
         return values.to(tensor.device)
+
+    def seed_of_first(self, seed: int) -> int:
+        """Give all processes the seed of the first one, where each has drawn its own."""
+        return int(self.gather(np.array([seed]))[0][0])
 
     def arrays_of_first(self, read: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Have the first process read named arrays, and give them to all.

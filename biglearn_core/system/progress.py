@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Self
 
 from tqdm.auto import tqdm
 
-__all__ = ["is_watched", "progress_bar"]
+__all__ = ["PassBar", "is_watched", "progress_bar"]
 
 # Seconds after which a fit shows that it is under way, unasked.
 _PATIENCE = 5.0
@@ -44,3 +45,39 @@ def progress_bar(verbose: int, *, unit: str, total: int | None = None) -> tqdm:
     if verbose:
         return tqdm(total=total, unit=unit)
     return tqdm(total=total, unit=unit, delay=_PATIENCE, leave=False, disable=not is_watched())
+
+
+class PassBar:
+    """Bar of passes over rows, which is there from the first row on.
+
+    Parameters
+    ----------
+    verbose : int
+        As in `progress_bar`.
+    """
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+        self._bar: tqdm | None = None
+        self._text = ""
+
+    def __call__(self, n_rows: int) -> None:
+        """Count rows that have been read."""
+        if self._bar is None:
+            self._bar = progress_bar(self._verbose, unit="row")
+            self._bar.unit_scale = True
+            self._bar.set_postfix_str(self._text, refresh=False)
+        self._bar.update(n_rows)
+
+    def tell(self, text: str) -> None:
+        """Say which pass it is."""
+        self._text = text
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
