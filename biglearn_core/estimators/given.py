@@ -34,7 +34,7 @@ __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 # Distinct rows on which a search is made where there are too many to hold: by their number, by the
 # numbers in them, and to a coordinate of a component.
 _SAMPLED_ROWS = 2**17
-_SAMPLED_NUMBERS = 2**22
+_SAMPLED_NUMBERS = 2**21
 _SAMPLED_TO_A_COORDINATE = 8
 
 
