@@ -137,6 +137,13 @@ class BigLearnEM(MixtureEstimator):
 
     What is missing may be written as NaN, None, pandas.NA or the mask of a masked array.
 
+    Rows of more than 2²³ numbers, of all processes together and wherever they lie, are not held in
+    memory, but read in passes. The first draws a sample of distinct rows with the weights of their
+    copies, by their content, so that it does not depend on their order or division
+    (`biglearn_core.rows.survey`); scale and floor are those of the sample, and the search is made
+    on it. Joint EM steps on all rows follow, each a pass. A cluster of so few rows that next to
+    none of them is in the sample, of some 10⁵ rows (fewer in more than 16 features), is not found.
+
     As many threads run as torch has (`torch.set_num_threads`, OMP_NUM_THREADS). They work on pieces
     of the data and sleep while they wait, so that the result is the same on any number of them,
     other busy processes hold a fit up by no more than their share of the machine, and a process
@@ -204,12 +211,22 @@ class BigLearnEM(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
+        X : array-like of shape (N, D), or rows in files or chunks
             float32 and float64 are kept, everything else becomes float64. NaN, None, pandas.NA or
-            a mask stand for a missing entry (missing at random), except with preset="paper".
+            a mask stand for a missing entry (missing at random), except with preset="paper". What
+            else holds rows is told by `biglearn_core.rows.open_rows`: names of .npy, .npz and
+            Parquet files or of a folder, and whatever hands out chunks.
         y : ignored
         sample_weight : array-like of shape (N,), optional
             Non-negative; an integer weight acts as so many copies of the row.
+        checkpoint : path-like, optional
+            File that keeps the state of a fit in passes (see Notes), after the search and after
+            every pass; where it exists, the fit goes on from it, with any number of processes. Rows
+            that are held in memory are fitted anew.
+        process_group : torch.distributed.ProcessGroup, optional
+            Processes that fit together, each of which gives rows of its own, or none; all end with
+            the same model. Every process where torch.distributed is initialised, when not given; a
+            group of one process fits alone.
 
         Returns
         -------
@@ -219,8 +236,10 @@ class BigLearnEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, a feature has no
-            value, there are fewer rows than components, a parameter is out of range, or a start
-            does not go with the data.
+            value, there are fewer rows than components, a parameter is out of range, a start does
+            not go with the data, or the checkpoint is of another fit.
+        ProcessesError
+            When another process has failed or ended.
         """
         return self._fit(X, sample_weight, process_group=process_group, checkpoint=checkpoint)
 

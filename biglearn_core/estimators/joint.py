@@ -102,6 +102,11 @@ class JointEM(MixtureEstimator):
     feature_names_in_ : ndarray of shape (D,)
         Where the data have string column names.
 
+    Notes
+    -----
+    Rows of more than 2²³ numbers are not held in memory, but read in passes, as `BigLearnEM` tells:
+    EM starts from the outcome of EM on the sample.
+
     Examples
     --------
     >>> import numpy as np
@@ -156,11 +161,21 @@ class JointEM(MixtureEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            float32 and float64 are kept, everything else becomes float64.
+        X : array-like of shape (N, D), or rows in files or chunks
+            float32 and float64 are kept, everything else becomes float64. What else holds rows is
+            told by `biglearn_core.rows.open_rows`: names of .npy, .npz and Parquet files or of a
+            folder, and whatever hands out chunks.
         y : ignored
         sample_weight : array-like of shape (N,), optional
             Non-negative; an integer weight acts as so many copies of the row.
+        checkpoint : path-like, optional
+            File that keeps the state of a fit in passes (see Notes), after the search and after
+            every pass; where it exists, the fit goes on from it, with any number of processes. Rows
+            that are held in memory are fitted anew.
+        process_group : torch.distributed.ProcessGroup, optional
+            Processes that fit together, each of which gives rows of its own, or none; all end with
+            the same model. Every process where torch.distributed is initialised, when not given; a
+            group of one process fits alone.
 
         Returns
         -------
@@ -170,7 +185,10 @@ class JointEM(MixtureEstimator):
         ------
         ValueError
             When data or weights are not finite, weights are negative or all zero, there are fewer
-            rows than components, a parameter is out of range, or a start does not go with the data.
+            rows than components, a parameter is out of range, a start does not go with the data, or
+            the checkpoint is of another fit.
+        ProcessesError
+            When another process has failed or ended.
         """
         return self._fit(X, sample_weight, process_group=process_group, checkpoint=checkpoint)
 
