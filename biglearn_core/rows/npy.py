@@ -208,8 +208,8 @@ def check_numbers(name: str, dtype: np.dtype) -> None:
         )
     if dtype.hasobject:
         raise ValueError(
-            f"{name} holds Python objects (no pickle is ever loaded); convert it to float64, with NaN "
-            "where a value is missing"
+            f"{name} holds Python objects (no pickle is ever loaded); convert it to float64, with "
+            "NaN where a value is missing"
         )
     if dtype.kind == "c":
         raise ValueError(

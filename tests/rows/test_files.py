@@ -3,6 +3,7 @@
 import os
 import tracemalloc
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_files_of_all_kinds_one_behind_the_other(tmp_path, dtype):
     X = table(n=31, dtype=dtype)
     cuts = [0, 0, 9, 10, 10, 24, 31]
     files = []
-    for i, (first, end) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for i, (first, end) in enumerate(pairwise(cuts)):
         path = tmp_path / f"{i}.{('npy', 'npz')[i % 2]}"
         files.append(saved(path, np.asfortranarray(X[first:end]) if i > 2 else X[first:end]))
     source = NpyRows(files)
@@ -130,11 +131,11 @@ def test_archives_of_several_or_no_arrays_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"two.npz holds 2 arrays: a, b; .*named X"):
         NpyRows(tmp_path / "two.npz")
     zipfile.ZipFile(tmp_path / "none.npz", "w").close()
-    with pytest.raises(ValueError, match="none.npz holds no array"):
+    with pytest.raises(ValueError, match=r"none.npz holds no array"):
         NpyRows(tmp_path / "none.npz")
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
         archive.writestr("note.txt", "no array")
-    with pytest.raises(ValueError, match="text.npz is no readable"):
+    with pytest.raises(ValueError, match=r"text.npz is no readable"):
         NpyRows(tmp_path / "text.npz")
 
 
@@ -147,7 +148,7 @@ def test_columns_that_are_compressed_one_by_one_are_refused(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*x.npy"):
         NpyRows(tmp_path / "x.npy")
-    with pytest.raises(IsADirectoryError, match="cannot read .*give another one"):
+    with pytest.raises(IsADirectoryError, match=r"cannot read .*give another one"):
         NpyRows(tmp_path)
 
 
