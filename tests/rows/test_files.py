@@ -1,6 +1,7 @@
 """Rows of .npy and .npz files are those of the arrays that were saved, or a clear error."""
 
 import os
+import sys
 import tracemalloc
 import zipfile
 from itertools import pairwise
@@ -172,12 +173,13 @@ def test_a_second_array_in_a_file_is_not_overlooked(tmp_path):
         NpyRows(tmp_path / "x.npy")
 
 
-def test_a_flipped_bit_in_an_archive_is_found(tmp_path):
-    path = saved(tmp_path / "x.npz", table())
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_flipped_bit_in_an_archive_is_found(tmp_path, compressed):
+    path = saved(tmp_path / "x.npz", table(), compressed=compressed)
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"x.npz is no readable .*CRC"):
+    with pytest.raises(ValueError, match=r"x.npz is no readable .*(CRC|decompress)"):
         list(NpyRows(path).blocks(100))
 
 
@@ -209,6 +211,30 @@ def test_a_file_that_is_cut_during_a_pass(tmp_path, order):
     os.truncate(path, 9000)
     with pytest.raises(ValueError, match=r"x.npy was changed"):
         list(blocks)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_a_file_that_is_written_to_during_a_pass(tmp_path, name):
+    path = saved(tmp_path / name, table())
+    blocks = NpyRows(path).blocks(5)
+    next(blocks)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(ValueError, match=f"{name} was changed"):
+        list(blocks)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are others there")
+def test_a_file_of_somebody_else(tmp_path):
+    path = saved(tmp_path / "x.npy", table())
+    path.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        with pytest.raises(PermissionError, match=r"cannot read .*x.npy: .* this user may read"):
+            NpyRows(path)
+    finally:
+        os.seteuid(user)
 
 
 @pytest.mark.parametrize(

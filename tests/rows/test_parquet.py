@@ -215,6 +215,16 @@ def test_files_that_change_between_passes(tmp_path):
         ParquetRows(path)
 
 
+def test_a_file_that_is_written_to_during_a_pass(tmp_path):
+    path = written(tmp_path / "x.parquet", table(n=5000), group=1000)
+    for spoil in (lambda: os.utime(path, ns=(0, 0)), lambda: os.truncate(path, 20_000)):
+        blocks = ParquetRows(path).blocks(1000)
+        next(blocks)
+        spoil()
+        with pytest.raises(ValueError, match=r"x.parquet was changed"):
+            list(blocks)
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     path = written(tmp_path / "x.parquet", table())
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
