@@ -15,7 +15,7 @@ from biglearn_core.rows.chunks import ChunkRows
 from biglearn_core.rows.files import NpyRows
 from biglearn_core.rows.parquet import PARQUET_SUFFIXES, ParquetRows, files_below
 from biglearn_core.rows.source import RowSource
-from biglearn_core.rows.weights import WeightedRows
+from biglearn_core.rows.weighted import WeightedRows
 from biglearn_core.system.numbers import shown
 
 __all__ = ["is_source", "open_rows"]

@@ -8,7 +8,7 @@ import pytest
 
 from biglearn_core.rows.arrays import ArrayRows
 from biglearn_core.rows.files import NpyRows
-from biglearn_core.rows.weights import WeightedRows
+from biglearn_core.rows.weighted import WeightedRows
 from tests.rows.small import assert_same_blocks, table
 
 X = table()
@@ -44,7 +44,6 @@ def test_weights_in_step_with_the_rows(tmp_path, kind):
         (np.where(WEIGHTS, WEIGHTS, np.nan), "one finite number a row: 1 of 23"),
         (np.where(WEIGHTS, WEIGHTS, np.inf), "one finite number a row: 1 of 23"),
         (-WEIGHTS, "Negative values in data passed to sample_weight: 22 of 23"),
-        (0 * WEIGHTS, "zero everywhere"),
         (np.ma.array(WEIGHTS, mask=WEIGHTS == 0), "1 masked entries"),
         (["x"] * 23, "one finite number a row: could not convert"),
         (WEIGHTS + 0j, "complex"),
