@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
         "tests.experiments.small",
         "tests.BL_vs_deepClustering.small",
         "tests.fuzz.checks",
+        "tests.rows.small",
         "tests.faults.surroundings",
     )
 )

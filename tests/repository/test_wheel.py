@@ -105,6 +105,8 @@ def test_the_wheel_holds_the_package_and_the_five_sets_and_nothing_else(wheel):
     assert f"\nVersion: {biglearn_core.__version__}\n" in text
     assert re.findall(r"^Provides-Extra: (.*)$", text, flags=re.M) == [
         "plots",
+        "parquet",
+        "dask",
         "reproduce",
         "test",
         "docs",
