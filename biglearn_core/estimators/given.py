@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from typing import Any
 
@@ -270,8 +271,9 @@ def _find(
         source = ArrayRows(rows, feature_names=None if names is None else tuple(names))
     if sample_weight is None:
         return source
-    weights = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
-    return WeightedRows(source, weights)
+    if not isinstance(sample_weight, str | os.PathLike | np.memmap):
+        sample_weight = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
+    return WeightedRows(source, sample_weight)
 
 
 def _check_alike(source: RowSource, processes: Processes) -> None:
