@@ -270,6 +270,7 @@ def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Ten
     proportions : Tensor of shape (K,)
     means : Tensor of shape (K, D)
     covariances : Tensor of shape (K, D, D)
+        Diagonal where the second moments are.
 
     Notes
     -----
@@ -282,8 +283,12 @@ def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Ten
     share = moments.counts[:, None] / mass  # one, but for an empty component
     first = moments.first / mass
     shift = torch.addcmul(first, share - 1, origins)
-    covariances = moments.second / mass[:, :, None]
     rest = torch.addcmul(first, share, shift, value=-1)
+    if moments.second.dim() == 2:
+        variances = torch.addcmul(moments.second / mass, first, shift, value=-1)
+        variances.addcmul_(shift, rest, value=-1)
+        return proportions, shift + origins, torch.diag_embed(variances)
+    covariances = moments.second / mass[:, :, None]
 
     def about_the_means(part: slice) -> None:
         target = covariances[part]

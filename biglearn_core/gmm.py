@@ -104,7 +104,8 @@ class GMM(Parameters):
         parameters = self.weights, self.means, self.covariances
         if torch.is_grad_enabled() and any(t.requires_grad for t in (X, *parameters)):
             return evaluate_differentiably(X, *parameters)
-        return evaluate(X, *parameters, self.low_rank, chunk_size=chunk_size)
+        diagonal = structure_of(self.covariance_type).is_diagonal
+        return evaluate(X, *parameters, self.low_rank, diagonal=diagonal, chunk_size=chunk_size)
 
     @in_kind
     def component_log_prob(self, X: Tensor, *, chunk_size: int | None = None) -> Tensor:
@@ -187,7 +188,8 @@ class GMM(Parameters):
         Returns
         -------
         density : Density
-            In the cheapest form that is accurate on all of them.
+            In the cheapest form that is accurate on all of them. Its second moments are those that
+            the type of the covariances needs.
 
         Raises
         ------
@@ -195,7 +197,13 @@ class GMM(Parameters):
             When a covariance is not positive definite.
         """
         return choose_density(
-            points, self.weights, self.means, self.covariances, self.low_rank, index=index
+            points,
+            self.weights,
+            self.means,
+            self.covariances,
+            self.low_rank,
+            index=index,
+            diagonal=structure_of(self.covariance_type).is_diagonal,
         )
 
     def mean_log_prob(self, points: FitPoints) -> float:

@@ -9,8 +9,8 @@ Two forms of the same law, both feature-major (points along the last axis):
 - `WhitenedDensity` subtracts each mean first and whitens by the inverse Cholesky factor. It is
   accurate for every input and the fastest in many dimensions.
 
-`forms.py` chooses among them and the low-rank form of `lowrank.py`; what all of them offer to a fit
-is `Density`.
+`forms.py` chooses among them, the low-rank form of `lowrank.py` and that of diagonal covariances of
+`diagonal.py`; what all of them offer to a fit is `Density`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = [
     "Moments",
     "QuadraticDensity",
     "WhitenedDensity",
+    "expanded_reaches",
     "exponentiate",
     "reach",
 ]
@@ -67,8 +68,8 @@ class Moments:
         Σ_n w_n r_nk.
     first : Tensor of shape (K, d)
         Σ_n w_n r_nk (y_n − o_k), about the origins o of the density.
-    second : Tensor of shape (K, d, d)
-        Σ_n w_n r_nk (y_n − o_k)(y_n − o_k)ᵀ.
+    second : Tensor of shape (K, d, d) or (K, d)
+        Σ_n w_n r_nk (y_n − o_k)(y_n − o_k)ᵀ, or its diagonal alone where covariances are diagonal.
     """
 
     counts: Tensor
@@ -301,21 +302,9 @@ class QuadraticDensity(Density):
         Returns
         -------
         reaches : list of (float, torch.dtype)
-            Radius within which products in that dtype are; in the dtype of the points, and in
-            float64.
-
-        Notes
-        -----
-        The form subtracts terms of size ‖z‖² λ_max(C⁻¹) from each other and is off by about that
-        size times eps. float32 data for which this exceeds a thousandth of a nat are taken through
-        float64 features.
+            Those of `expanded_reaches`.
         """
-        largest = largest_eigenvalue_bound(law.precisions)
-        found = []
-        for products in dict.fromkeys((dtype, torch.float64)):
-            room = TOLERANCE[products] / torch.finfo(products).eps - law.offsets
-            found.append((reach(room.div_(largest).min().item(), products), products))
-        return found
+        return expanded_reaches(largest_eigenvalue_bound(law.precisions), law.offsets, dtype)
 
     @classmethod
     def of(cls, law: Law, points: FitPoints) -> QuadraticDensity | None:
@@ -402,6 +391,38 @@ class Form(NamedTuple):
     reach: float
     density: Density
     centred: bool = True
+
+
+def expanded_reaches(
+    largest: Tensor, offsets: Tensor, dtype: torch.dtype
+) -> list[tuple[float, torch.dtype]]:
+    """How far from the centre expanded quadratic forms are accurate.
+
+    Parameters
+    ----------
+    largest : float64 Tensor of shape (K,)
+        Bounds on the largest eigenvalues of the precisions.
+    offsets : float64 Tensor of shape (K,)
+        Quadratic forms of the means.
+    dtype : torch.dtype
+        Of the points.
+
+    Returns
+    -------
+    reaches : list of (float, torch.dtype)
+        Radius within which products in that dtype are; in the dtype of the points, and in float64.
+
+    Notes
+    -----
+    The expansion subtracts terms of size ‖z‖² λ_max(C⁻¹) from each other and is off by about that
+    size times eps. float32 data for which this exceeds a thousandth of a nat are taken through
+    float64 features.
+    """
+    found = []
+    for products in dict.fromkeys((dtype, torch.float64)):
+        room = TOLERANCE[products] / torch.finfo(products).eps - offsets
+        found.append((reach(room.div_(largest).min().item(), products), products))
+    return found
 
 
 def reach(squared: float, dtype: torch.dtype) -> float:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.numerics.density import LOG_2PI, Form, Law
+from biglearn_core.numerics.diagonal import is_diagonal
 from biglearn_core.numerics.forms import accurate_form, list_forms
 from biglearn_core.numerics.lowrank import LowRankCovariances
 from biglearn_core.numerics.points import Chunk, squared_norms
@@ -98,6 +99,7 @@ def evaluate(
     covariances: Tensor,
     low_rank: LowRankCovariances | None = None,
     *,
+    diagonal: bool = False,
     chunk_size: int | None = None,
 ) -> Evaluation:
     """Evaluate the components at rows that have nothing to do with each other.
@@ -111,6 +113,8 @@ def evaluate(
     covariances : Tensor of shape (K, D, D)
     low_rank : LowRankCovariances, optional
         The covariances once more.
+    diagonal : bool, default False
+        Whether the covariances are of a type that is diagonal.
     chunk_size : int, optional
         Rows evaluated at once; picked from a memory bound when not given.
 
@@ -126,7 +130,14 @@ def evaluate(
     # Unlike the mean of the means, the median is not moved by a component far out.
     centre = means.median(dim=0).values
     law = Law.of(weights, means, covariances, torch.zeros_like(centre))
-    forms = list_forms(law, centre, X.dtype, weights=weights, low_rank=low_rank)
+    forms = list_forms(
+        law,
+        centre,
+        X.dtype,
+        weights=weights,
+        low_rank=low_rank,
+        diagonal=diagonal and is_diagonal(covariances),
+    )
     size = chunk_size or max(1, _CHUNK_BYTES // forms[0].density.bytes_per_point)
     with one_thread_an_operation():
         parts = each(lambda rows: _evaluate_rows(rows, law, centre, forms), X.split(size))

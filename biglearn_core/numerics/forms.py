@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.numerics.density import Density, Form, Law, QuadraticDensity, WhitenedDensity
+from biglearn_core.numerics.diagonal import DiagonalDensity, DiagonalLaw, is_diagonal
 from biglearn_core.numerics.linalg import block_of
 from biglearn_core.numerics.lowrank import LowRankCovariances, LowRankDensity, low_rank_forms
 from biglearn_core.numerics.points import FitPoints, n_quadratic_features
@@ -30,6 +31,7 @@ def choose_density(
     low_rank: LowRankCovariances | None = None,
     *,
     index: Tensor | None = None,
+    diagonal: bool = False,
 ) -> Density:
     """Prepare the cheapest form that is accurate on all points of a fit.
 
@@ -45,6 +47,8 @@ def choose_density(
         The covariances once more.
     index : int64 Tensor of shape (d,), optional
         Coordinates that the points show; all when not given.
+    diagonal : bool, default False
+        Whether no more than the diagonals of second moments are asked for.
 
     Returns
     -------
@@ -61,6 +65,14 @@ def choose_density(
         density = LowRankDensity.of(points, weights, means, low_rank, index)
         if density is not None:
             return density
+    if diagonal and is_diagonal(covariances):
+        variances = covariances.diagonal(dim1=1, dim2=2)
+        if index is not None:
+            variances = variances.index_select(1, index)
+        diagonal_law = DiagonalLaw.of(weights, means, variances, points.centre)
+        expanded = DiagonalDensity.of(diagonal_law, points)
+        if expanded is not None:
+            return expanded
     if index is not None:
         covariances = block_of(covariances, index)
     law = Law.of(weights, means, covariances, points.centre)
@@ -75,6 +87,7 @@ def list_forms(
     *,
     weights: Tensor,
     low_rank: LowRankCovariances | None = None,
+    diagonal: bool = False,
 ) -> list[Form]:
     """List the forms in which rows at any distance can be evaluated, cheapest first.
 
@@ -90,6 +103,8 @@ def list_forms(
         Of the law.
     low_rank : LowRankCovariances, optional
         The covariances of the law once more.
+    diagonal : bool, default False
+        Whether they are diagonal.
 
     Returns
     -------
@@ -99,7 +114,11 @@ def list_forms(
     forms = []
     if low_rank is not None:
         forms = low_rank_forms(weights, law.means, low_rank, centre, dtype)
-    if _quadratic_pays(*law.means.shape):
+    if diagonal:
+        diagonal_law = DiagonalLaw.of_law(law.about(centre))
+        reaches = DiagonalDensity.reaches(diagonal_law, dtype)
+        forms += [Form(r, DiagonalDensity(diagonal_law, products)) for r, products in reaches]
+    elif _quadratic_pays(*law.means.shape):
         near = law.about(centre)
         reaches = QuadraticDensity.reaches(near, dtype)
         forms += [Form(radius, QuadraticDensity(near, products)) for radius, products in reaches]

@@ -83,6 +83,7 @@ class Chunk:
         self.Z = Z
         self.weights = weights
         self._quadratic: Tensor | None = None
+        self._diagonal: Tensor | None = None
 
     def quadratic(self, dtype: torch.dtype) -> Tensor:
         """Features [1, z, upper triangle of z zᵀ] of every point.
@@ -102,6 +103,27 @@ class Chunk:
             features[1 : d + 1] = self.Z
             self._quadratic = with_products(features, d)
         return self._quadratic
+
+    def diagonal(self, dtype: torch.dtype) -> Tensor:
+        """Features [1, z, z²] of every point.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+
+        Returns
+        -------
+        features : Tensor of shape (2 d + 1, n)
+            Made once, as by `quadratic`.
+        """
+        if self._diagonal is None or self._diagonal.dtype != dtype:
+            d, n = self.Z.shape
+            features = self.Z.new_empty(2 * d + 1, n, dtype=dtype)
+            features[0] = 1
+            features[1 : d + 1] = self.Z
+            torch.square(features[1 : d + 1], out=features[d + 1 :])
+            self._diagonal = features
+        return self._diagonal
 
 
 def with_products(features: Tensor, d: int) -> Tensor:

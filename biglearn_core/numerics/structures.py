@@ -62,6 +62,11 @@ class Structure:
         return "V" not in (self.volume, self.shape, self.orientation)
 
     @property
+    def is_diagonal(self) -> bool:
+        """Whether the axes are those of the coordinates, so that scatters matter by variances."""
+        return self.orientation == "I"
+
+    @property
     def is_scale_invariant(self) -> bool:
         """Whether covariances keep the type when single features are given other units."""
         own_axes = self.orientation == "V" and self.shape == "E"
@@ -80,7 +85,7 @@ class Structure:
         return self.name if self.shape == "E" and self.orientation == "E" else "full"
 
     def _of_any(self, diagonal: str) -> str:
-        return diagonal if self.orientation == "I" else "full"
+        return diagonal if self.is_diagonal else "full"
 
     def n_coordinates(self, n_features: int) -> int:
         """Count the rows that a component needs for a covariance of its own, less one.
@@ -148,7 +153,7 @@ class Structure:
             covariances, floored = floor_eigenvalues(pooled, floor)
             K = weights.shape[1]
             return covariances[:, None].repeat(1, K, 1, 1), floored[:, None].repeat(1, K)
-        if self.orientation == "I":
+        if self.is_diagonal:
             variances, floored = self._variances(
                 shares, scatters.diagonal(dim1=2, dim2=3), scatters.new_tensor(floor)
             )
@@ -213,7 +218,7 @@ class Structure:
         """
         size = covariances.diagonal(dim1=1, dim2=2).sqrt()
         scaled = covariances / size[:, :, None] / size[:, None, :]
-        if self.orientation == "I":
+        if self.is_diagonal:
             off = scaled - torch.diag_embed(scaled.diagonal(dim1=1, dim2=2))
             if (off.abs() > _ROUNDING).any():
                 return False

@@ -1,0 +1,180 @@
+"""The density of mixtures whose covariances are diagonal, for types that are so by structure.
+
+Without correlations log π_k N(y | m_k, C_k) is a linear function of the features [1, y, y²], which
+are 2D + 1 where the products of all pairs of coordinates are (D + 1)(D + 2)/2. The law needs no
+Cholesky factor, and the M-step of these types reads no other second moments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from biglearn_core.numerics.density import LOG_2PI, Density, Law, Moments, expanded_reaches
+from biglearn_core.numerics.linalg import cholesky
+from biglearn_core.numerics.points import Chunk, Points
+
+__all__ = ["DiagonalDensity", "DiagonalLaw", "is_diagonal"]
+
+
+def is_diagonal(covariances: Tensor) -> bool:
+    """Tell whether covariances are diagonal, exactly.
+
+    Parameters
+    ----------
+    covariances : Tensor of shape (K, D, D)
+        Their variances are not zero.
+
+    Returns
+    -------
+    is_diagonal : bool
+        A start can have other covariances than the type that its first step leads to.
+    """
+    return int(torch.count_nonzero(covariances)) <= covariances.shape[0] * covariances.shape[1]
+
+
+@dataclass(frozen=True)
+class DiagonalLaw:
+    """A mixture of diagonal covariances, in float64; as `Law`.
+
+    Parameters
+    ----------
+    log_constants : Tensor of shape (K,)
+        log π_k − log √det(2π C_k).
+    means : Tensor of shape (K, d)
+        About `centre`.
+    precisions : Tensor of shape (K, d)
+        Inverse variances.
+    centre : Tensor of shape (d,)
+        Origin of the points, in their dtype.
+    """
+
+    log_constants: Tensor
+    means: Tensor
+    precisions: Tensor
+    centre: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor, means: Tensor, variances: Tensor, centre: Tensor) -> DiagonalLaw:
+        """Take the law from its variances.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, d)
+            In the coordinates of the data, not centred.
+        variances : Tensor of shape (K, d)
+        centre : Tensor of shape (d,)
+
+        Returns
+        -------
+        law : DiagonalLaw
+
+        Raises
+        ------
+        ValueError
+            When a variance is not positive.
+        """
+        variances = variances.double()
+        if not variances.min().item() > 0:
+            cholesky(torch.diag_embed(variances))  # tells which
+        log_determinants = variances.log().sum(dim=1).add_(variances.shape[1] * LOG_2PI)
+        log_constants = weights.double().log().sub_(log_determinants, alpha=0.5)
+        return cls(log_constants, means.double() - centre, variances.reciprocal(), centre)
+
+    @classmethod
+    def of_law(cls, law: Law) -> DiagonalLaw:
+        """Take a law whose covariances are diagonal.
+
+        Parameters
+        ----------
+        law : Law
+
+        Returns
+        -------
+        law : DiagonalLaw
+        """
+        precisions = law.factors.diagonal(dim1=1, dim2=2).square().reciprocal_()
+        return cls(law.log_constants, law.means, precisions, law.centre)
+
+    @cached_property
+    def linear(self) -> Tensor:
+        """Precisions times means, shape (K, d)."""
+        return self.precisions * self.means
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Quadratic forms of the means, shape (K,)."""
+        return (self.linear * self.means).sum(dim=1)
+
+
+class DiagonalDensity(Density):
+    """All component log-densities as one linear map of the coordinates and their squares.
+
+    Parameters
+    ----------
+    law : DiagonalLaw
+    dtype : torch.dtype
+        Of the features and of the matrix products.
+    """
+
+    def __init__(self, law: DiagonalLaw, dtype: torch.dtype) -> None:
+        constants = torch.sub(law.log_constants, law.offsets, alpha=0.5)
+        parts = [constants[:, None], law.linear, law.precisions * -0.5]
+        self._coefficients = torch.cat(parts, dim=1).to(dtype)
+        self.origins = law.centre
+        self.n_components, F = self._coefficients.shape
+        self.bytes_per_point = (2 * self.n_components + F) * dtype.itemsize
+
+    @staticmethod
+    def reaches(law: DiagonalLaw, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
+        """How far from the centre the form is accurate.
+
+        Parameters
+        ----------
+        law : DiagonalLaw
+        dtype : torch.dtype
+            Of the points.
+
+        Returns
+        -------
+        reaches : list of (float, torch.dtype)
+            As of `QuadraticDensity`, of which this form has the terms that are not zero.
+        """
+        return expanded_reaches(law.precisions.amax(dim=1), law.offsets, dtype)
+
+    @classmethod
+    def of(cls, law: DiagonalLaw, points: Points) -> DiagonalDensity | None:
+        """Expand the quadratic forms, unless that would lose accuracy.
+
+        Parameters
+        ----------
+        law : DiagonalLaw
+        points : Points
+
+        Returns
+        -------
+        density : DiagonalDensity or None
+            None where even float64 products would be off by more than a millionth of a nat.
+        """
+        for radius, dtype in cls.reaches(law, points.dtype):
+            if points.radius <= radius:
+                return cls(law, dtype)
+        return None
+
+    def features(self, chunk: Chunk) -> Tensor:
+        """Features of the chunk, shape (F, n)."""
+        return chunk.diagonal(self._coefficients.dtype)
+
+    def log_prob(self, features: Tensor) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
+        return self._coefficients @ features
+
+    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+        """Moments about the centre; of the second those of single coordinates."""
+        sums = responsibilities @ features.mT
+        d = self.origins.shape[0]
+        return Moments(sums[:, 0], sums[:, 1 : d + 1], sums[:, d + 1 :])
