@@ -168,8 +168,8 @@ class Survey:
 class _Frequent:
     """Distinct rows that may be heavy, each with a weight that it has at least.
 
-    What it weighs beyond that, and what any other row weighs, is at most `missed`, less than a share
-    of 1 / `_KEPT` of all (J. Misra and D. Gries, "Finding repeated elements", Science of Computer
+    What it weighs beyond that, and what any other row weighs, is at most `missed`: less than a part
+    in `_KEPT` of all (J. Misra and D. Gries, "Finding repeated elements", Science of Computer
     Programming 2, 1982; P. Agarwal et al., "Mergeable summaries", PODS 2012).
     """
 
