@@ -28,6 +28,7 @@ from biglearn_core.rows.weighted import WeightedRows
 from biglearn_core.search.missing import StreamedIncompletePoints
 from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
+from biglearn_core.validation import check_alike
 
 __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 
@@ -133,9 +134,7 @@ class PassedRows:
         self.extent, self.X = seen.extent, seen.sample.rows
         self.sample_weight = with_largest_near_one(seen.sample.weights)
         self.n_given, self.n_rows = seen.extent.n_rows, seen.extent.total
-        self._unit = 1.0
-        if seen.extent.is_weighted:
-            self._unit = 2.0 ** -int(np.frexp(seen.extent.largest)[1])
+        self._unit = seen.extent.weight_unit
 
     @property
     def size(self) -> tuple[int, int]:
@@ -225,7 +224,7 @@ def open_rows_of_fit(
     found = processes.together(find)
     if isinstance(found, HeldRows):
         return found
-    _check_alike(found, processes)
+    check_alike(found.n_features, found.dtype.itemsize, processes)
     n_rows = sum(int(one[0]) for one in processes.gather(np.array([found.n_rows])))
     if n_rows * found.n_features <= HELD_NUMBERS:
         held = processes.together(lambda: _read(found))
@@ -272,18 +271,6 @@ def _find(
         return source
     weights = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
     return WeightedRows(source, weights)
-
-
-def _check_alike(source: RowSource, processes: Processes) -> None:
-    """Refuse processes whose rows do not go together."""
-    kind = np.array([source.n_features, source.dtype.itemsize])
-    kinds = np.unique(processes.gather(kind), axis=0)
-    if len(kinds) > 1:
-        told = ", ".join(f"{D} features of {8 * size} bits" for D, size in kinds.tolist())
-        raise ValueError(
-            f"the processes have rows of different kinds ({told}): give all of them the same "
-            "features in one dtype"
-        )
 
 
 def _read(source: RowSource) -> Block:

@@ -26,6 +26,9 @@ _HEAVY = 2**-10
 # Rows that may be so heavy, at most: more than can be, such that few others are among them.
 _KEPT = 2**11
 
+# Of a power of two whose inverse is a number.
+_LEAST_EXPONENT = -1023
+
 # Of sums of weights, in their own size.
 _ROUNDING = 1e-9
 
@@ -93,6 +96,13 @@ class Extent:
     def mean(self) -> np.ndarray:
         """Weighted mean of the values, shape (D,)."""
         return self.sums / np.where(self.known > 0, self.known, 1.0)
+
+    @property
+    def weight_unit(self) -> float:
+        """Power of two that brings the largest weight near one, as far as that is a number."""
+        if not self.is_weighted:
+            return 1.0
+        return float(np.ldexp(1.0, -max(int(np.frexp(self.largest)[1]), _LEAST_EXPONENT)))
 
     def describe(self, dtype: np.dtype) -> dict[str, str]:
         """Tell which rows and weights these are, for a file that depends on them.

@@ -32,6 +32,11 @@ class WeightedRows(RowSource):
         """Read rows and weights; see `RowSource.blocks`."""
         first = start
         for block in self._source.blocks(size, start, stop):
+            if block.weights is not None:
+                raise ValueError(
+                    f"{self.label} has weights of its own; leave sample_weight out, or open the "
+                    "rows without them"
+                )
             weights = np.asarray(self._weights[first : first + len(block)], dtype=np.float64)
             yield Block(block.rows, weights)
             first += len(block)
