@@ -259,6 +259,7 @@ class _Sketch:
         return first
 
 
+@np.errstate(over="ignore", invalid="ignore")  # refused by those who need the sums
 def survey(
     source: RowSource,
     n_sampled: int,
@@ -290,6 +291,7 @@ def survey(
     return Survey(extent, _sample(source, extent, sketch, n_sampled, processes))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def extent_of(block: Block) -> Extent:
     """Take the extent of some rows.
 
@@ -321,8 +323,7 @@ def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
         values, known = np.where(missing, 0.0, rows), weights @ ~missing
         low = np.where(missing, np.inf, rows).min(axis=0)
         high = np.where(missing, -np.inf, rows).max(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by those who need the mean
-        sums = weights @ values.astype(np.float64, copy=False)
+    sums = weights @ values.astype(np.float64, copy=False)
     prints = mixed(row_hashes(rows))
     extent = Extent(
         len(rows),
