@@ -14,7 +14,14 @@ from biglearn_core.numerics.streamed import BlockView, StreamedPoints
 from biglearn_core.rows.source import Block, RowSource
 from biglearn_core.rows.survey import Survey, extent_of, survey
 from biglearn_core.system.processes import Processes
-from biglearn_core.validation import Facts, check_data, check_sample_weight, check_start
+from biglearn_core.validation import (
+    Facts,
+    check_alike,
+    check_data,
+    check_mixture,
+    check_sample_weight,
+    check_start,
+)
 
 __all__ = ["TrainingData", "mean_log_prob"]
 
@@ -75,10 +82,11 @@ class TrainingData:
         TypeError, ValueError
             As `fit_joint_em`.
         """
+        processes.together(lambda: check_mixture(init))
         if not isinstance(X, RowSource):
             facts = Facts.of(X, processes)
             check_data(facts)
-            check_start(facts, init, n_held=X.numel())
+            processes.together(lambda: check_start(facts, init, n_held=X.numel()))
             weights = check_sample_weight(sample_weight, X, processes)
             return cls(facts, processes, tensor=X, sample_weight=weights)
         if sample_weight is not None:
@@ -86,10 +94,11 @@ class TrainingData:
                 "a source of rows has its weights in itself: open it with them, and leave "
                 "sample_weight out"
             )
+        check_alike(X.n_features, X.dtype.itemsize, processes)
         seen = survey(X, _SAMPLED_ROWS, processes)
         facts = _facts(seen, X, init)
         check_data(facts)
-        check_start(facts, init, n_held=0)
+        processes.together(lambda: check_start(facts, init, n_held=0))
         return cls(facts, processes, source=X, seen=seen)
 
     def points(self, chunk_size: int | None) -> FitPoints:
@@ -113,7 +122,7 @@ class TrainingData:
         assert self.source is not None
         assert self.seen is not None
         extent, facts = self.seen.extent, self.facts
-        unit = 2.0 ** -int(np.frexp(extent.largest)[1]) if extent.is_weighted else 1.0
+        unit = extent.weight_unit
         view = BlockView(np.zeros(facts.n_features), None, None, unit, facts.dtype, facts.device)
         mean = torch.from_numpy(extent.mean).to(facts.device, facts.dtype)
         rows = torch.from_numpy(self.seen.sample.rows).to(facts.device)

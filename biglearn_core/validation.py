@@ -18,10 +18,12 @@ from biglearn_core.system.processes import ALONE, Processes
 
 __all__ = [
     "Facts",
+    "check_alike",
     "check_covariance_floor",
     "check_data",
     "check_finite_model",
     "check_log_likelihood",
+    "check_mixture",
     "check_options",
     "check_sample_weight",
     "check_start",
@@ -77,10 +79,12 @@ class Facts:
         TypeError
             When it is no float32 or float64 tensor.
         ValueError
-            When it has no two axes, no columns, or nobody has rows.
+            When it has no two axes, no columns, or nobody has rows; when those of the processes
+            differ in columns or dtype.
         """
         processes.together(lambda: _check_tensor(X))
         N, D = X.shape
+        check_alike(D, X.element_size(), processes)
         if N == 0:
             low, high = torch.full((2, D), math.inf, dtype=torch.float64)
             high, mean = -high, torch.zeros(D, dtype=torch.float64)
@@ -172,6 +176,35 @@ def _check_tensor(X: Tensor) -> None:
         raise ValueError(f"X must have shape (N, D) with N >= 1, got {tuple(X.shape)}")
 
 
+def check_alike(n_features: int, itemsize: int, processes: Processes) -> None:
+    """Refuse processes whose rows do not go together.
+
+    Parameters
+    ----------
+    n_features : int
+        Of the rows of this process.
+    itemsize : int
+        Bytes of a value.
+    processes : Processes
+
+    Raises
+    ------
+    ValueError
+        When those of another process differ.
+    """
+    kinds = [tuple(one.tolist()) for one in processes.gather(np.array([n_features, itemsize]))]
+    if len(set(kinds)) > 1:
+        told = ", ".join(
+            f"process {rank} has {D} features of {8 * size} bits"
+            for rank, (D, size) in enumerate(kinds)
+            if kinds.index((D, size)) == rank
+        )
+        raise ValueError(
+            f"the processes have rows of different kinds ({told}): give all of them the same "
+            "features in one dtype"
+        )
+
+
 def check_data(facts: Facts) -> None:
     """Check the data of a fit.
 
@@ -198,6 +231,25 @@ def check_data(facts: Facts) -> None:
         )
 
 
+def check_mixture(init: Any) -> None:
+    """Check that the start of a fit is a mixture.
+
+    Parameters
+    ----------
+    init : object
+
+    Raises
+    ------
+    TypeError
+        When it is none.
+    """
+    if not isinstance(init, GMM):
+        raise TypeError(
+            f"init must be a GMM, got {shown(init)}; biglearn_core.init draws one, for example "
+            "kmeans_plusplus_start(X, n_components, seed=0)"
+        )
+
+
 def check_start(facts: Facts, init: GMM, *, n_held: int) -> None:
     """Check the start of a fit against its data.
 
@@ -217,11 +269,7 @@ def check_start(facts: Facts, init: GMM, *, n_held: int) -> None:
         When it has another D, values that are not finite or whose squares leave the dtype, weights
         that are no proportions, or when memory lacks for its covariances.
     """
-    if not isinstance(init, GMM):
-        raise TypeError(
-            f"init must be a GMM, got {shown(init)}; biglearn_core.init draws one, for example "
-            "kmeans_plusplus_start(X, n_components, seed=0)"
-        )
+    check_mixture(init)
     if facts.n_features != init.n_features:
         raise ValueError(f"X has {facts.n_features} columns, the start {init.n_features}")
     if facts.dtype != init.dtype or facts.device != init.device:

@@ -41,7 +41,7 @@ from biglearn_core.search.search import SearchResult
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real
-from biglearn_core.system.processes import Processes
+from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class MixtureEstimator(FittedMixture):
                 rows.source, None, floor, device, seed, rows.processes, checkpoint
             )
         Z, weights = UnitData.as_it_is(rows.X, rows.sample_weight).to_torch(device)
-        return self._fit_paper(Z, weights, floor, device, seed, rows.processes, None)
+        return self._fit_paper(Z, weights, floor, device, seed, ALONE, None)
 
     def _fit_default(
         self,

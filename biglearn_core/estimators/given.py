@@ -17,6 +17,7 @@ from biglearn_core.estimators.rows import refuse_values, validate_rows, validate
 from biglearn_core.estimators.scaling import (
     UnitData,
     UnitScale,
+    refuse_far_bounds,
     to_unit_scale,
     with_largest_near_one,
 )
@@ -29,6 +30,7 @@ from biglearn_core.rows.weighted import WeightedRows
 from biglearn_core.search.missing import StreamedIncompletePoints
 from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
+from biglearn_core.validation import check_alike
 
 __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 
@@ -48,6 +50,8 @@ class HeldRows:
         Validated; NaN where missing.
     sample_weight : float64 ndarray of shape (N,) or None
         Validated.
+    processes : Processes, optional
+        Each of which holds the same rows, and fits all of them.
 
     Attributes
     ----------
@@ -67,9 +71,10 @@ class HeldRows:
         Sum of the weights.
     """
 
-    processes = ALONE
-
-    def __init__(self, X: np.ndarray, sample_weight: np.ndarray | None) -> None:
+    def __init__(
+        self, X: np.ndarray, sample_weight: np.ndarray | None, processes: Processes = ALONE
+    ) -> None:
+        self.processes = processes
         self.n_given, self.n_rows = len(X), float(len(X))
         self.given_weight = sample_weight
         if sample_weight is not None:
@@ -131,12 +136,12 @@ class PassedRows:
         size = _sample_size(source.n_features, n_components)
         progress.tell("survey")
         seen = survey(source, size, processes, progress)
+        if seen.extent.n_rows == 0:
+            raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
         self.extent, self.X = seen.extent, seen.sample.rows
         self.sample_weight = with_largest_near_one(seen.sample.weights)
         self.n_given, self.n_rows = seen.extent.n_rows, seen.extent.total
-        self._unit = 1.0
-        if seen.extent.is_weighted:
-            self._unit = 2.0 ** -int(np.frexp(seen.extent.largest)[1])
+        self._unit = seen.extent.weight_unit
 
     @property
     def size(self) -> tuple[int, int]:
@@ -144,8 +149,10 @@ class PassedRows:
         return self.n_given, self.X.shape[1]
 
     def unit(self, least_rows: int) -> UnitData:
-        """Bring the sample to unit scale; see `to_unit_scale`."""
-        return to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
+        """Bring the sample to unit scale, and see that no other row lies too far; as `HeldRows`."""
+        data = to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
+        refuse_far_bounds(self.extent.low, self.extent.high, data.scale, self.X.dtype)
+        return data
 
     def log_volume(self, scale: UnitScale) -> float:
         """Average what the mean of log p(z) exceeds that of log p(x) by; see `UnitData`."""
@@ -226,7 +233,7 @@ def open_rows_of_fit(
     found = processes.together(find)
     if isinstance(found, HeldRows):
         return found
-    _check_alike(found, processes)
+    check_alike(found.n_features, found.dtype.itemsize, processes)
     n_rows = sum(int(one[0]) for one in processes.gather(np.array([found.n_rows])))
     if n_rows * found.n_features <= HELD_NUMBERS:
         held = processes.together(lambda: _read(found))
@@ -235,12 +242,11 @@ def open_rows_of_fit(
         X = validate_rows(estimator, X, allow_nan=allow_nan, reset=True)
         if names is not None:
             estimator.feature_names_in_ = names
-        return HeldRows(X, None if weights is None else validate_weights(weights, len(X)))
+        weights = None if weights is None else validate_weights(weights, len(X))
+        return HeldRows(X, weights, processes)
     rows = PassedRows(found, processes, n_components, progress)
     refused = 0 if allow_nan else rows.extent.n_incomplete
     refuse_values(rows.extent.n_infinite, refused, found.dtype)
-    if rows.n_given == 0:
-        raise ValueError("sample_weight is zero everywhere; give at least one row a weight")
     if not math.isfinite(rows.extent.total) or not np.isfinite(rows.extent.sums).all():
         raise ValueError(
             f"sums over the rows leave float64 (weights of {rows.extent.total:g} in all): multiply "
@@ -274,18 +280,6 @@ def _find(
     if not isinstance(sample_weight, str | os.PathLike | np.memmap):
         sample_weight = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
     return WeightedRows(source, sample_weight)
-
-
-def _check_alike(source: RowSource, processes: Processes) -> None:
-    """Refuse processes whose rows do not go together."""
-    kind = np.array([source.n_features, source.dtype.itemsize])
-    kinds = np.unique(processes.gather(kind), axis=0)
-    if len(kinds) > 1:
-        told = ", ".join(f"{D} features of {8 * size} bits" for D, size in kinds.tolist())
-        raise ValueError(
-            f"the processes have rows of different kinds ({told}): give all of them the same "
-            "features in one dtype"
-        )
 
 
 def _read(source: RowSource) -> Block:

@@ -89,7 +89,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             Before `fit`.
         ValueError
             When `X` has another number of features than the data of `fit`, or values that are not
-            allowed, or `out` another shape than the answer.
+            allowed, or `out` another shape than the answer or a dtype that does not hold it.
         """
         return self._answer(X, out, _labels, (), np.dtype(np.int64))
 
@@ -473,8 +473,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         shape = (source.n_rows, *shape)
         if out is None:
             out = np.empty(shape, dtype=dtype or source.dtype)
-        elif not isinstance(out, np.ndarray) or out.shape != shape:
-            raise ValueError(f"out must be an ndarray of shape {shape}, got {shown(out)}")
+        else:
+            _check_out(out, shape, self._n_answers() if dtype is not None else None)
         blocks = query_blocks(source, allow_nan=self._allow_nan(), n_answers=self._n_answers())
         for rows, _, first in blocks:
             found = answer(self._evaluate(rows, first), rows)
@@ -536,6 +536,20 @@ class FittedMixture(DensityMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._allow_nan()
         return tags
+
+
+def _check_out(out: Any, shape: tuple[int, ...], n_labels: int | None) -> None:
+    """Refuse what cannot take the answers: floats, or so many labels."""
+    if not isinstance(out, np.ndarray) or out.shape != shape:
+        raise ValueError(f"out must be an ndarray of shape {shape}, got {shown(out)}")
+    if n_labels is None and out.dtype.kind != "f":
+        raise ValueError(f"out must hold floating-point numbers, got {out.dtype}")
+    if n_labels is not None and (
+        out.dtype.kind not in "iu" or np.iinfo(out.dtype).max < n_labels - 1
+    ):
+        raise ValueError(f"out must hold integers up to {n_labels - 1}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
 
 
 def _labels(evaluation: Evaluation, rows: np.ndarray) -> np.ndarray:

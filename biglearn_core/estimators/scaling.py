@@ -19,7 +19,13 @@ from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in
 from biglearn_core.rows.hashing import row_hashes
 
-__all__ = ["UnitData", "UnitScale", "to_unit_scale", "with_largest_near_one"]
+__all__ = [
+    "UnitData",
+    "UnitScale",
+    "refuse_far_bounds",
+    "to_unit_scale",
+    "with_largest_near_one",
+]
 
 # Skewness and kurtosis agree to this many decimals where only rounding tells features apart.
 _DECIMALS = 8
@@ -414,6 +420,33 @@ def _typical_distance(values: np.ndarray) -> float:
         return 0.0
     distances = pdist(values[:, None], "cityblock")  # without squares, which underflow
     return float(np.partition(distances, len(distances) // 4)[len(distances) // 4])
+
+
+def refuse_far_bounds(low: np.ndarray, high: np.ndarray, scale: UnitScale, dtype: np.dtype) -> None:
+    """Refuse rows of which only the bounds are known where some lie too far out.
+
+    Parameters
+    ----------
+    low, high : float64 ndarray of shape (D,)
+        Infinite where no row has a value.
+    scale : UnitScale
+    dtype : numpy.dtype
+        Of the rows.
+
+    Raises
+    ------
+    ValueError
+        When the square of one, at unit scale, would leave the dtype.
+    """
+    with np.errstate(over="ignore"):
+        reach = np.maximum(scale.centre - low, high - scale.centre) / scale.scale
+    far = np.flatnonzero(reach > _LARGEST[dtype])
+    if len(far):
+        raise ValueError(
+            f"features {far.tolist()} have values more than {_LARGEST[dtype]:g} scales away from "
+            f"the others, and their squares would leave {dtype}: drop these rows"
+            f"{'' if dtype == np.float64 else ', or pass float64'}"
+        )
 
 
 def _refuse_far_rows(Z: np.ndarray, dtype: np.dtype) -> None:

@@ -186,7 +186,7 @@ class Points:
         self.total = total
         self.chunk_size = chunk_size
         self.processes = processes
-        self.n_features, self.dtype = Z.shape[0], Z.dtype
+        (self.n_features, self.n_points), self.dtype = Z.shape, Z.dtype
         self._kept: dict[tuple[int, int], list[list[Chunk]]] = {}
 
     @classmethod
@@ -301,7 +301,7 @@ class Points:
         key = bytes_per_point, bytes_per_group
         if key in self._kept:
             return self._kept[key]
-        n = self.Z.shape[1]
+        n = self.n_points
         groups = self._slices(n, bytes_per_point, bytes_per_group)
         if n * bytes_per_point > _KEPT_BYTES:
             return [map(self._chunk, group) for group in groups]
@@ -310,7 +310,7 @@ class Points:
 
     def _slices(self, n: int, bytes_per_point: int, bytes_per_group: int) -> list[list[slice]]:
         bound = _CPU_CHUNK_BYTES
-        if self.Z.device.type == "cuda":
+        if self.centre.device.type == "cuda":
             bound = _CUDA_CHUNK_BYTES
         elif n * bytes_per_point >= 2 * _LEAST_CHUNK_BYTES:
             bound = min(bound, bytes_per_point * -(-n // 2))

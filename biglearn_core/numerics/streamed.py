@@ -311,6 +311,7 @@ class _RowChunk(Chunk):
     def __init__(self, view: BlockView, rows: Tensor, weights: Tensor | None) -> None:
         self._view, self._rows = view, rows
         self.weights = weights
+        self._quadratic = self._diagonal = None
 
     @cached_property
     def Z(self) -> Tensor:  # type: ignore[override]

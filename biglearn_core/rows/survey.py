@@ -9,7 +9,7 @@ in a data stream", RANDOM 2002), and every row that makes up a thousandth of all
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,9 +20,17 @@ from biglearn_core.system.processes import ALONE, Processes
 
 __all__ = ["Extent", "RowSample", "Survey", "extent_of", "survey"]
 
-# Share of all weight from which on a row is in the sample, whatever its fingerprint. Such a row has
-# that share of some block at least.
+# Share of all weight from which on a row is in the sample, whatever its fingerprint.
 _HEAVY = 2**-10
+
+# Rows that may be so heavy, at most: more than can be, such that few others are among them.
+_KEPT = 2**11
+
+# Of a power of two whose inverse is a number.
+_LEAST_EXPONENT = -1023
+
+# Of sums of weights, in their own size.
+_ROUNDING = 1e-9
 
 # Bits of a sample weight: sums of different order agree in so many.
 _BITS = 40
@@ -88,6 +96,13 @@ class Extent:
     def mean(self) -> np.ndarray:
         """Weighted mean of the values, shape (D,)."""
         return self.sums / np.where(self.known > 0, self.known, 1.0)
+
+    @property
+    def weight_unit(self) -> float:
+        """Power of two that brings the largest weight near one, as far as that is a number."""
+        if not self.is_weighted:
+            return 1.0
+        return float(np.ldexp(1.0, -max(int(np.frexp(self.largest)[1]), _LEAST_EXPONENT)))
 
     def describe(self, dtype: np.dtype) -> dict[str, str]:
         """Tell which rows and weights these are, for a file that depends on them.
@@ -160,22 +175,58 @@ class Survey:
 
 
 @dataclass(frozen=True)
+class _Frequent:
+    """Distinct rows that may be heavy, each with a weight that it has at least.
+
+    What it weighs beyond that, and what any other row weighs, is at most `missed`: less than a part
+    in `_KEPT` of all (J. Misra and D. Gries, "Finding repeated elements", Science of Computer
+    Programming 2, 1982; P. Agarwal et al., "Mergeable summaries", PODS 2012).
+    """
+
+    hashes: np.ndarray
+    rows: np.ndarray
+    weights: np.ndarray
+    missed: float
+
+    @classmethod
+    def of(
+        cls, hashes: np.ndarray, rows: np.ndarray, weights: np.ndarray, missed: float = 0.0
+    ) -> _Frequent:
+        if len(hashes) <= _KEPT:
+            return cls(hashes, rows, weights, missed)
+        less = float(np.partition(weights, -_KEPT - 1)[-_KEPT - 1])
+        some = weights > less
+        return cls(hashes[some], rows[some], weights[some] - less, missed + less)
+
+    def __add__(self, other: _Frequent) -> _Frequent:
+        hashes = np.concatenate([self.hashes, other.hashes])
+        distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
+        weights = np.bincount(of_row, np.concatenate([self.weights, other.weights]), len(distinct))
+        rows = np.concatenate([self.rows, other.rows])[first]
+        return _Frequent.of(distinct, rows, weights, self.missed + other.missed)
+
+    def above(self, least: float) -> _Frequent:
+        """Leave out what weighs less than that in any case."""
+        some = self.weights + self.missed >= least * (1 - _ROUNDING)
+        return _Frequent(self.hashes[some], self.rows[some], self.weights[some], self.missed)
+
+
+@dataclass(frozen=True)
 class _Sketch:
     """Distinct rows of the least fingerprints, in their order, and those that may be heavy."""
 
     hashes: np.ndarray
     rows: np.ndarray
     weights: np.ndarray
-    heavy_hashes: np.ndarray
-    heavy_rows: np.ndarray
+    frequent: _Frequent
 
     @classmethod
     def of(cls, rows: np.ndarray, weights: np.ndarray, hashes: np.ndarray, n: int) -> _Sketch:
         distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
         mass = np.bincount(of_row, weights, minlength=len(distinct))
-        heavy = first[mass >= _HEAVY * mass.sum()]
-        least = first[:n]
-        return cls(distinct[:n], rows[least], mass[:n], hashes[heavy], rows[heavy])
+        frequent = _Frequent.of(distinct, first, mass)
+        frequent = replace(frequent, rows=rows[frequent.rows])
+        return cls(distinct[:n], rows[first[:n]], mass[:n], frequent)
 
     def add(self, other: _Sketch, n: int) -> _Sketch:
         if len(self.hashes) == n:  # most rows of a block are known not to be in the sample
@@ -185,43 +236,37 @@ class _Sketch:
         distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
         mass = np.bincount(of_row, weights, minlength=len(distinct))[:n]
         rows = np.concatenate([self.rows, other.rows])[first[:n]]
-        heavy, first_heavy = np.unique(
-            np.concatenate([self.heavy_hashes, other.heavy_hashes]), return_index=True
-        )
-        heavy_rows = np.concatenate([self.heavy_rows, other.heavy_rows])[first_heavy]
-        return _Sketch(distinct[:n], rows, mass, heavy, heavy_rows)
+        return _Sketch(distinct[:n], rows, mass, self.frequent + other.frequent)
 
     def below(self, most: np.uint64) -> _Sketch:
         """Leave out what is above a fingerprint."""
         end = int(np.searchsorted(self.hashes, most, side="right"))
-        return _Sketch(
-            self.hashes[:end],
-            self.rows[:end],
-            self.weights[:end],
-            self.heavy_hashes,
-            self.heavy_rows,
-        )
+        return _Sketch(self.hashes[:end], self.rows[:end], self.weights[:end], self.frequent)
 
     def of_all(self, processes: Processes, n: int) -> _Sketch:
         """Combine those of all processes, of which each sends what may be in the sample."""
         known = np.unique(np.concatenate(processes.gather(self.hashes)))
         own = self.below(known[:n][-1]) if len(known) else self
-        fields = (own.hashes, own.rows, own.weights, own.heavy_hashes, own.heavy_rows)
+        frequent, missed = own.frequent, np.array([own.frequent.missed])
+        fields = (own.hashes, own.rows, own.weights)
+        fields += (frequent.hashes, frequent.rows, frequent.weights, missed)
         first, *others = (
-            _Sketch(*parts) for parts in zip(*map(processes.gather, fields), strict=True)
+            _Sketch(*parts[:3], _Frequent(*parts[3:6], float(parts[6][0])))
+            for parts in zip(*map(processes.gather, fields), strict=True)
         )
         for other in others:
             first = first.add(other, n)
         return first
 
 
+@np.errstate(over="ignore", invalid="ignore")  # refused by those who need the sums
 def survey(
     source: RowSource,
     n_sampled: int,
     processes: Processes = ALONE,
     progress: Callable[[int], None] | None = None,
 ) -> Survey:
-    """Read all rows once; a second time where some make up a thousandth of all.
+    """Read all rows once; a second time where some may make up a thousandth of all.
 
     Parameters
     ----------
@@ -246,6 +291,7 @@ def survey(
     return Survey(extent, _sample(source, extent, sketch, n_sampled, processes))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def extent_of(block: Block) -> Extent:
     """Take the extent of some rows.
 
@@ -277,8 +323,7 @@ def _of_block(block: Block, *, n: int) -> tuple[Extent, _Sketch]:
         values, known = np.where(missing, 0.0, rows), weights @ ~missing
         low = np.where(missing, np.inf, rows).min(axis=0)
         high = np.where(missing, -np.inf, rows).max(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by those who need the mean
-        sums = weights @ values.astype(np.float64, copy=False)
+    sums = weights @ values.astype(np.float64, copy=False)
     prints = mixed(row_hashes(rows))
     extent = Extent(
         len(rows),
@@ -304,7 +349,7 @@ def _combined(
 
 def _nothing(n_features: int, dtype: np.dtype) -> _Sketch:
     hashes, rows = np.empty(0, dtype=np.uint64), np.empty((0, n_features), dtype=dtype)
-    return _Sketch(hashes, rows, np.empty(0), hashes, rows)
+    return _Sketch(hashes, rows, np.empty(0), _Frequent(hashes, rows, np.empty(0), 0.0))
 
 
 def _sample(
@@ -313,11 +358,12 @@ def _sample(
     """Weigh the rows such that they stand for all."""
     rows, weights = sketch.rows, sketch.weights
     if len(rows) == n:  # there may be other rows than these
-        heavy = _heavy_weights(source, sketch.heavy_hashes, processes)
+        frequent = sketch.frequent.above(_HEAVY * extent.total)
+        heavy = _heavy_weights(source, frequent.hashes, processes)
         chosen = heavy >= _HEAVY * extent.total
-        hashes, heavy = sketch.heavy_hashes[chosen], heavy[chosen]
+        hashes, heavy = frequent.hashes[chosen], heavy[chosen]
         light = ~np.isin(sketch.hashes, hashes)
-        rows = np.concatenate([rows[light], sketch.heavy_rows[chosen]])
+        rows = np.concatenate([rows[light], frequent.rows[chosen]])
         rest, drawn = extent.total - heavy.sum(), weights[light].sum()
         if drawn > 0:
             weights = weights * (max(rest, 0.0) / drawn)
