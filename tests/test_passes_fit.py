@@ -90,7 +90,8 @@ def test_the_scale_of_weights_does_not_matter(dtype, power):
         weights = weights / 4  # their sum is a number of float64
     other = WeightedRows(ArrayRows(X.numpy()), np.ldexp(weights, power - 8 * (power == 1020)))
     other = fit_joint_em(other, start, **LOOPS[fit_joint_em])
-    rounding = 1e-4 if power == -1070 else 0  # no power of two is large enough for those
+    # No power of two is large enough for the least: shares times those leave float32's digits.
+    rounding = 1e-3 if power == -1070 else 0
     assert_same_model(one.model, other.model, rtol=rounding, atol=0)
 
 
