@@ -167,8 +167,9 @@ class StreamedRows:
         sums : tuple of Tensor
             Over the rows of all processes.
         """
-        sums = self.source.fold(
-            partial(_of_block, self.view, function), _add, progress=self.progress
+        function_of_block = partial(_of_block, self.view, function)
+        sums = self.processes.together(
+            lambda: self.source.fold(function_of_block, _add, progress=self.progress)
         )
         if sums is None:
             shift = self.view.shift[None].astype(self.source.dtype)
@@ -249,8 +250,9 @@ class StreamedPoints(StreamedRows):
         -------
         points : StreamedPoints
         """
-        radius = source.fold(partial(_radius, view.about(centre)), max) or 0.0
-        radius = max(float(one[0]) for one in processes.gather(np.array([radius])))
+        function = partial(_radius, view.about(centre))
+        own = processes.together(lambda: source.fold(function, max)) or 0.0
+        radius = max(float(one[0]) for one in processes.gather(np.array([own])))
         return cls(source, view, Whole(centre, radius, total, chunk_size), processes)
 
     def project(self, index: Tensor | None, A: Tensor | None) -> StreamedPoints:
