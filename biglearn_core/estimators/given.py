@@ -24,9 +24,10 @@ from biglearn_core.estimators.scaling import (
 from biglearn_core.numerics.points import is_near
 from biglearn_core.numerics.streamed import BlockView, StreamedPoints
 from biglearn_core.rows.arrays import ArrayRows
+from biglearn_core.rows.dask import is_dask
+from biglearn_core.rows.opening import with_weights
 from biglearn_core.rows.source import Block, RowSource
 from biglearn_core.rows.survey import survey
-from biglearn_core.rows.weighted import WeightedRows
 from biglearn_core.search.missing import StreamedIncompletePoints
 from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
@@ -277,9 +278,10 @@ def _find(
         source = ArrayRows(rows, feature_names=None if names is None else tuple(names))
     if sample_weight is None:
         return source
-    if not isinstance(sample_weight, str | os.PathLike | np.memmap):
+    stays = isinstance(sample_weight, str | os.PathLike | np.memmap) or is_dask(sample_weight)
+    if not stays:  # others are checked where they lie
         sample_weight = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
-    return WeightedRows(source, sample_weight)
+    return with_weights(source, sample_weight)
 
 
 def _read(source: RowSource) -> Block:

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 from torch.utils.data import DataLoader
 
 from biglearn_core.rows.chunks import ChunkRows
+from biglearn_core.rows.dask import DaskRows, is_dask
 from biglearn_core.rows.files import NpyRows
 from biglearn_core.rows.parquet import PARQUET_SUFFIXES, ParquetRows, files_below
 from biglearn_core.rows.source import RowSource
 from biglearn_core.rows.weighted import WeightedRows
 from biglearn_core.system.numbers import shown
 
-__all__ = ["is_source", "open_rows"]
+__all__ = ["is_source", "open_rows", "with_weights"]
 
 _NPY_SUFFIXES = (".npy", ".npz")
 _READABLE = (
@@ -37,12 +38,13 @@ def is_source(data: Any) -> bool:
     Returns
     -------
     is_source : bool
-        True for a path, a list or tuple of paths, a RowSource, a DataLoader, and an object with a
-        method `chunks()`. False for arrays, tensors, data frames and lists of numbers.
+        True for a path, a list or tuple of paths, a RowSource, a DataLoader, a Dask array or data
+        frame, and an object with a method `chunks()`. False for other arrays and data frames, for
+        tensors and lists of numbers.
     """
     if isinstance(data, list | tuple):
         return bool(data) and all(isinstance(part, str | os.PathLike) for part in data)
-    if isinstance(data, str | os.PathLike | RowSource | DataLoader):
+    if isinstance(data, str | os.PathLike | RowSource | DataLoader) or is_dask(data):
         return True
     return not isinstance(data, type) and callable(getattr(data, "chunks", None))
 
@@ -58,9 +60,10 @@ def open_rows(
 
     Parameters
     ----------
-    data : path-like, list of path-like, DataLoader, object with a method chunks(), or RowSource
+    data : path-like, list of path-like, DataLoader, Dask array or data frame, object with a method
+        chunks(), or RowSource
         .npy, .npz or Parquet files, or a folder of Parquet files, or else of .npy and .npz files;
-        see `NpyRows`, `ParquetRows` and `ChunkRows`.
+        see `NpyRows`, `ParquetRows`, `DaskRows` and `ChunkRows`.
     columns : sequence of str, optional
         Features of Parquet files.
     weight : str, optional
@@ -86,14 +89,39 @@ def open_rows(
             f"weight={weight!r} and sample_weight are both given; give the weights in one place"
         )
     source = _opened(data, columns, weight)
-    return source if sample_weight is None else WeightedRows(source, sample_weight)
+    return source if sample_weight is None else with_weights(source, sample_weight)
+
+
+def with_weights(source: RowSource, sample_weight: ArrayLike | str | os.PathLike[str]) -> RowSource:
+    """Give every row of a source a weight.
+
+    Parameters
+    ----------
+    source : RowSource
+        Without weights.
+    sample_weight : array-like of shape (N,), or path-like
+        See `WeightedRows`, and `DaskRows` for the rows of a Dask array.
+
+    Returns
+    -------
+    source : RowSource
+        A pass over it is made where the rows lie.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        As by these.
+    """
+    if isinstance(source, DaskRows) and not isinstance(sample_weight, str | os.PathLike):
+        return source.with_weights(sample_weight)
+    return WeightedRows(source, sample_weight)
 
 
 def _opened(data: Any, columns: Sequence[str] | None, weight: str | None) -> RowSource:
     if not is_source(data):
         raise TypeError(
-            f"rows cannot be opened from {shown(data)}: {_READABLE}, a DataLoader, and "
-            "an object with a method chunks()"
+            f"rows cannot be opened from {shown(data)}: {_READABLE}, a DataLoader, "
+            "a Dask array, and an object with a method chunks()"
         )
     if isinstance(data, str | os.PathLike | list | tuple):
         paths = _files([data] if isinstance(data, str | os.PathLike) else data)
@@ -107,6 +135,8 @@ def _opened(data: Any, columns: Sequence[str] | None, weight: str | None) -> Row
             )
     if isinstance(data, RowSource):
         return data
+    if is_dask(data):
+        return DaskRows(data)
     if isinstance(data, str | os.PathLike | list | tuple):
         return NpyRows(paths)
     return ChunkRows(data)
