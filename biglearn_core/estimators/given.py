@@ -278,8 +278,8 @@ def _find(
         source = ArrayRows(rows, feature_names=None if names is None else tuple(names))
     if sample_weight is None:
         return source
-    stays = isinstance(sample_weight, str | os.PathLike | np.memmap) or is_dask(sample_weight)
-    if not stays:  # others are checked where they lie
+    beside = isinstance(sample_weight, str | os.PathLike | np.memmap) or is_dask(sample_weight)
+    if not beside:  # such weights are checked where they lie
         sample_weight = validate_weights(sample_weight, source.n_rows, some=processes.size == 1)
     return with_weights(source, sample_weight)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -161,6 +162,11 @@ class DaskRows(RowSource):
         if hasattr(weights, "to_dask_array"):  # a column of a data frame
             weights = weights.to_dask_array(lengths=True)
         chunks = (tuple(self._lengths),)
+        if isinstance(weights, str | os.PathLike):
+            raise TypeError(
+                f"weights of a Dask array must be an array, got {shown(weights)}: read the file "
+                "with Dask, or give np.load(..., mmap_mode='r')"
+            )
         if not isinstance(weights, dask.array.Array):
             weights = np.asarray(weights)
         if weights.dtype.kind not in "biuf" or not _holds_numpy(weights):

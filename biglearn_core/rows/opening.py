@@ -100,7 +100,7 @@ def with_weights(source: RowSource, sample_weight: ArrayLike | str | os.PathLike
     source : RowSource
         Without weights.
     sample_weight : array-like of shape (N,), or path-like
-        See `WeightedRows`, and `DaskRows` for the rows of a Dask array.
+        See `WeightedRows`; for the rows of a Dask array an array, see `DaskRows`.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def with_weights(source: RowSource, sample_weight: ArrayLike | str | os.PathLike
     OSError, TypeError, ValueError
         As by these.
     """
-    if isinstance(source, DaskRows) and not isinstance(sample_weight, str | os.PathLike):
+    if isinstance(source, DaskRows):
         return source.with_weights(sample_weight)
     return WeightedRows(source, sample_weight)
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from biglearn_core.rows.arrays import ArrayRows
 
+MEANS = np.array([[0.0, 0, 0], [6, 0, 3], [0, 9, -6]])
+
 
 def blocks_of(source, size, start=0, stop=None):
     return list(source.blocks(size, start, stop))
@@ -41,3 +43,9 @@ def table(seed=0, *, n=23, D=3, dtype=np.float64):
     X = np.random.default_rng(seed).normal(size=(n, D)).astype(dtype)
     X[::5, 1] = np.nan
     return X
+
+
+def clusters(n=600, seed=0):
+    """Rows of three Gaussians."""
+    rng = np.random.default_rng(seed)
+    return MEANS[rng.integers(3, size=n)] + rng.normal(size=(n, 3))
