@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from biglearn_core.system.messages import text_of
+
 __all__ = ["failed"]
 
 
@@ -20,8 +22,5 @@ def failed(error: Exception) -> int:
     status : int
         1, for `sys.exit`.
     """
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {text_of(error)}", file=sys.stderr)
     return 1

@@ -24,8 +24,8 @@ def choose_device(name: str | None = None) -> torch.device:
     Parameters
     ----------
     name : str, optional
-        "cpu", "cuda" or "cuda:N". "auto", or none, is the first GPU where there is one, else the
-        CPU.
+        "cpu", "cuda" or "cuda:N". "cuda" is torch's current GPU (`torch.cuda.set_device`), the
+        first one if nobody has chosen; so is "auto", or none, where there is a GPU, else the CPU.
 
     Returns
     -------
@@ -37,9 +37,10 @@ def choose_device(name: str | None = None) -> torch.device:
         When it is not there; names those that are.
     """
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    current = f"cuda:{torch.cuda.current_device()}" if len(present) > 1 else "cuda:0"
     if name is None or name == "auto":
-        return torch.device("cuda:0" if "cuda:0" in present else "cpu")
-    wanted = "cuda:0" if name == "cuda" else name
+        return torch.device(current if len(present) > 1 else "cpu")
+    wanted = current if name == "cuda" else name
     if wanted not in present:
         raise ValueError(
             f"device {name!r} is not there; there are: {', '.join(present)}; name one of them, or "

@@ -41,7 +41,8 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Yields
     ------
     file : binary file
-        Open for writing. If the block raises, or the process dies, `path` keeps its old content.
+        Open for reading and writing under the `name` of the temporary file. If the block raises, or
+        the process dies, `path` keeps its old content.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def write_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         handle, temporary = tempfile.mkstemp(
             prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
         )
-        with os.fdopen(handle, "w+b") as file:
+        with open(temporary, "w+b", opener=lambda *_: handle) as file:
             yield file
             file.flush()
             if hasattr(os, "fchmod"):  # not on Windows, where files inherit the folder's rights

@@ -9,7 +9,7 @@ from tests.helpers import load_script
 
 MODULES = (
     *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
-    "datasets.__main__",
+    *("datasets.__main__", "command.main"),
 )
 SCRIPTS = ("docs/build.py", "benchmarks/table.py", "tools/lock.py")
 
@@ -39,7 +39,7 @@ def test_an_unknown_option_is_refused(command, arguments, monkeypatch, capsys):
     assert arguments[-1] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [*MODULES[:-1], *SCRIPTS[1:]])
+@pytest.mark.parametrize("command", [*MODULES[:-2], *SCRIPTS[1:]])
 def test_a_word_where_none_belongs_is_refused(command, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [command, "gmm25"])
     with pytest.raises(SystemExit) as ended:
