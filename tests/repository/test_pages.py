@@ -18,7 +18,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 # Of other projects; what they do is not for us to check.
 FOREIGN = {"git", "cd", "pip", "pre-commit"}
-OURS = {"make", "python", "python3", ".venv/bin/python"}
+OURS = {"make", "python", "python3", ".venv/bin/python", "biglearn", "torchrun"}
 
 
 def shell_commands(text):
@@ -63,7 +63,13 @@ def complaint(words):
         return complaint_about_make(rest, assignments)
     if program not in OURS:
         return f"{program} is no known command"
+    if program == "torchrun":  # its own options are not ours
+        rest = rest[rest.index("-m") :]
+    if program == "biglearn":
+        rest = ["-m", "biglearn_core", *rest]
     command = tuple(rest[:2] if rest[0] == "-m" else rest[:1])
+    if command == ("-m", "biglearn_core"):
+        command = tuple(rest[:3])
     if command[0] == "-m" and importlib.util.find_spec(command[1]) is None:
         return f"there is no module {command[1]}"
     if command[0] != "-m" and not (ROOT / command[0]).is_file():
