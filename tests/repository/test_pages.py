@@ -64,7 +64,7 @@ def complaint(words):
     if program not in OURS:
         return f"{program} is no known command"
     if program == "torchrun":  # its own options are not ours
-        rest = rest[rest.index("-m") :]
+        rest = rest[rest.index("-m") :] if rest else ["-m", "torch.distributed.run"]
     if program == "biglearn":
         rest = ["-m", "biglearn_core", *rest]
     command = tuple(rest[:2] if rest[0] == "-m" else rest[:1])
