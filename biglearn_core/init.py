@@ -211,7 +211,8 @@ def assignment_start(
     within = (weights @ variances).clamp(1e-6 * typical, 10 * typical).item()
     floor = 1e-3 * within if within > 0 else _overall_variance(X)
     covariances, _ = floor_eigenvalues(covariances, floor)
-    return GMM.unchecked(weights, means, covariances)
+    # A sum of so many shares is one but for their rounding.
+    return GMM.unchecked(weights / weights.sum(), means, covariances)
 
 
 def _with_data_covariance(X: Tensor, means: Tensor) -> GMM:

@@ -58,3 +58,9 @@ def test_assignment_start_is_the_moments_of_the_clusters():
         assert model.weights[k] == pytest.approx(len(members) / 200)
         np.testing.assert_allclose(model.means[k], members.mean(axis=0))
         np.testing.assert_allclose(model.covariances[k], np.cov(members.T, bias=True), rtol=1e-9)
+
+
+def test_weights_of_a_start_from_many_points_sum_to_one():
+    X = torch.arange(1_000_000, dtype=torch.float64)[:, None]
+    start = assignment_start(X, torch.arange(1_000_000) % 3, 3)
+    assert abs(start.weights.sum().item() - 1) < 1e-15
