@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
         "tests.BL_vs_deepClustering.small",
         "tests.fuzz.checks",
         "tests.rows.small",
+        "tests.command.small",
         "tests.faults.surroundings",
     )
 )

@@ -94,7 +94,7 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
         help="columns of Parquet files that are features, in this order",
     )
     parser.add_argument(
-        "--local",
+        "--local-rows",
         action="store_true",
         help="the files are those of this machine, and the processes here share them",
     )

@@ -21,6 +21,9 @@ __all__ = ["Ranks", "joined", "rank_of_this"]
 # By how much one process may be behind the others, with rows that take longer to read.
 _PATIENCE = timedelta(hours=3)
 
+# Within which all processes have to start.
+_MEETING = timedelta(minutes=10)
+
 # Seconds that a process which has lost another one leaves to it to say why.
 _LAST_WORDS = 2.0
 
@@ -101,7 +104,8 @@ def joined(device: str) -> Iterator[Ranks]:
     Raises
     ------
     CommandError
-        When the environment does not tell how to find the others, or there are too few GPUs.
+        When the environment does not tell how to find the others, these cannot be reached, or there
+        are too few GPUs.
     """
     if _size() == 1:
         yield Ranks()
@@ -121,14 +125,20 @@ def joined(device: str) -> Iterator[Ranks]:
         )
     if n_gpus:
         torch.cuda.set_device(local_rank % n_gpus)
-    store, rank, size = next(dist.rendezvous("env://", timeout=_PATIENCE))
-    dist.init_process_group(
-        "nccl" if device == "cuda" else "gloo",
-        store=dist.PrefixStore("biglearn", store),
-        rank=rank,
-        world_size=size,
-        timeout=_PATIENCE,
-    )
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=_MEETING))
+        dist.init_process_group(
+            "nccl" if device == "cuda" else "gloo",
+            store=dist.PrefixStore("biglearn", store),
+            rank=rank,
+            world_size=size,
+            timeout=_PATIENCE,
+        )
+    except RuntimeError as error:
+        raise CommandError(
+            f"the {_size()} processes do not reach each other ({str(error).splitlines()[0]}): look "
+            "whether one of them has ended, and whether the machines may open ports to each other"
+        ) from error
     try:
         yield Ranks(Processes.of(), local_rank, local_size, dist.PrefixStore("command", store))
     finally:

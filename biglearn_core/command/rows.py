@@ -27,7 +27,7 @@ def open_part(
     Parameters
     ----------
     options : Namespace
-        rows, columns, local; weight and sample_weight where the command has them.
+        rows, columns, local_rows; weight and sample_weight where the command has them.
     ranks : Ranks
     columns : sequence of str, optional
         In place of those of the options.
@@ -59,7 +59,7 @@ def open_part(
     source = ranks.processes.together(opened)
     if any(OWN in path for path in options.rows):
         return source
-    if options.local:
+    if options.local_rows:
         return source.part(ranks.local_rank, ranks.local_size)
     return source.part(ranks.processes.rank, ranks.processes.size)
 

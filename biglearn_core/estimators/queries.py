@@ -26,7 +26,8 @@ from biglearn_core.gmm import GMM
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.linalg import cholesky
 from biglearn_core.numerics.structures import structure_of
-from biglearn_core.rows.source import Block
+from biglearn_core.rows.arrays import ArrayRows
+from biglearn_core.rows.source import Block, RowSource
 from biglearn_core.search.missing import (
     IncompletePoints,
     conditional_draws,
@@ -216,7 +217,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _criteria_of_rows(self, rows: HeldRows | PassedRows) -> Criteria:
         """Charge for the rows of a fit, of all processes."""
         if isinstance(rows, HeldRows):
-            return self._criteria(rows.given, rows.given_weight)
+            answer = self._log_density_and_certainty
+            return self._charged(*self._means_of(ArrayRows(rows.given), rows.given_weight, answer))
         sums = rows.source.fold(self._sums_of_block, np.add, progress=rows.progress)
         found = torch.from_numpy(np.zeros(3) if sums is None else sums)
         *means, total = rows.processes.sum([found])[0].tolist()
@@ -493,6 +495,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
         given = None
         if sample_weight is not None:
             given = validate_weights(sample_weight, source.n_rows)
+        return self._means_of(source, given, answer)
+
+    def _means_of(
+        self,
+        source: RowSource,
+        given: np.ndarray | None,
+        answer: Callable[[Evaluation, np.ndarray], np.ndarray],
+    ) -> tuple[np.ndarray, float]:
+        """As `_means`, of rows whose features are those of the fit and of checked weights."""
         means, totals = [], []
         blocks = query_blocks(source, allow_nan=self._allow_nan(), n_answers=self._n_answers())
         for rows, weights, first in blocks:

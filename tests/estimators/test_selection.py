@@ -33,6 +33,15 @@ def test_one_gaussian_is_one_component(D):
     assert chosen.n_components_ == 1
 
 
+def test_names_of_columns_are_kept_without_a_warning():
+    pandas = pytest.importorskip("pandas")
+    X = blobs()
+    chosen = MixtureSelection(covariance_type="full", max_components=3, random_state=0)
+    named = chosen.fit(pandas.DataFrame(X, columns=["a", "b"]))
+    assert named.mixture_.feature_names == ("a", "b")
+    assert named.criterion_ == pytest.approx(named.bic(pandas.DataFrame(X, columns=["a", "b"])))
+
+
 def test_parallel_classes_are_told_apart():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(900, 3)) * [0.15, 9, 4]
