@@ -57,8 +57,8 @@ def cases(group: str, *, small: bool, folder: Path) -> Iterator[dict[str, Any]]:
         for threads in (1, 2):
             yield {"task": "share", "N": 1_000_000 // shrink, "D": D, "K": K, "threads": threads}
     elif group == "limit":
-        limit = 512 // (2 if small else 1)
-        n = 10 * limit * MEBIBYTE // (8 * D) // (8 if small else 1)
+        limit = 512
+        n = 10 * limit * MEBIBYTE // (8 * D) // (40 if small else 1)
         path = str(folder / "rows.npy")
         shape = {"N": n, "D": D, "K": 4, "threads": 2, "path": path}
         yield {"task": "limit", "MiB": limit, **shape}
