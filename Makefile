@@ -67,7 +67,7 @@ docs: $(READY) ## build the API reference into docs/api
 bench: $(READY) ## run all benchmarks; one table and one plot in benchmarks/results (hours)
 	for name in em_step scaling threads gmm25_step fashion_step deep_training large_sets \
 			estimators_gmm25 estimators_grid public_sets hard_problems selection combining \
-			gmm25_hundred_seeds table; do \
+			diagonal_step scale gmm25_hundred_seeds table; do \
 		echo "== $$name" && $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 data: $(READY) ## download further data sets: make data SETS="covtype connect-4"

@@ -101,7 +101,7 @@ def by_set(rows: list[dict]) -> list[dict]:
 
 
 def by_class(entries: list[dict]) -> list[dict]:
-    """Gather the entries of sets by size: every set counts the same.
+    """Gather the entries of sets by size: every set counts the same, if restarts were measured.
 
     Parameters
     ----------
@@ -114,6 +114,7 @@ def by_class(entries: list[dict]) -> list[dict]:
         Times are in those of ten restarts from k-means; None where no set has what is compared.
     """
     found = {(e["set"], e["method"], e["effort"]): e for e in entries}
+    entries = [e for e in entries if (e["set"], *RESTARTS) in found]
     groups: dict[tuple, list[dict]] = {}
     for entry in sorted(entries, key=lambda entry: class_of(entry["N"])):
         key = (class_of(entry["N"]), entry["method"], entry["effort"])

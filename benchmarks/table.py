@@ -355,6 +355,93 @@ def combining() -> Iterable[str]:
         yield f"| {name} | {own[0]['K']} | {' | '.join(cells)} |"
 
 
+def diagonal_step() -> Iterable[str]:
+    """Compare EM steps of diagonal covariances in both forms."""
+    document = read("diagonal_step")
+    if document is None:
+        return
+    yield "## Diagonal covariances (`diagonal_step.py`)\n"
+    yield f"{document['threads']} thread, milliseconds a step, in turns; of type diag.\n"
+    yield "| N × D | K | mixtures | dtype | dense | diagonal | ratio, all six types |"
+    yield "|---|---|---|---|---|---|---|"
+    cases: dict[tuple, list[dict[str, Any]]] = {}
+    for row in document["steps"]:
+        key = row["n"], row["d"], row["k"], row["n_mixtures"], row["dtype"]
+        cases.setdefault(key, []).append(row)
+    for (n, d, k, mixtures, dtype), rows in cases.items():
+        one = next(row for row in rows if row["covariance_type"] == "diag")
+        ratios = [row["ratio"] for row in rows]
+        yield (
+            f"| {n} × {d} | {k} | {mixtures} | {dtype} | {one['dense_ms']:.2f} "
+            f"| {one['diagonal_ms']:.2f} | {min(ratios):.2f}–{max(ratios):.2f} |"
+        )
+    yield ""
+
+
+def scale() -> Iterable[str]:
+    """Tell of passes: their share of a step in memory, memory, processes, and the model."""
+    document = read("scale")
+    if document is None:
+        return
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in document["rows"]:
+        groups.setdefault(row["group"], []).append(row)
+    yield "## Past memory and past one process (`scale.py`)\n"
+    yield "![Time and peak memory of whole fits against the number of rows](scale.png)\n"
+    yield "Seconds of an EM step in turns: a million rows of 16 features, 16 components, float64.\n"
+    ways = list(groups["share"][0]["seconds"])
+    yield f"| threads | {' | '.join(ways)} |"
+    yield "|---" * (len(ways) + 1) + "|"
+    for row in groups["share"]:
+        held = row["seconds"]["memory"]
+        shown = [f"{row['seconds'][w]:.3f} ({held / row['seconds'][w]:.0%})" for w in ways]
+        yield f"| {row['case']['threads']} | {' | '.join(shown)} |"
+    yield "\nWhole fits of BigLearnEM(16) on rows that are made on the fly, two threads:\n"
+    yield "| rows | seconds | passes at the end | peak beyond imports, MiB | the rows, MiB |"
+    yield "|---|---|---|---|---|"
+    for row in groups["fits"]:
+        n, d = row["case"]["N"], row["case"]["D"]
+        yield (
+            f"| {n:,} | {row['seconds']:.1f} | {row['passes']} | {row['peak_bytes'] / 2**20:.0f} "
+            f"| {8 * n * d / 2**20:,.0f} |"
+        )
+    yield "\nA memory map under a limit of memory beyond imports (RLIMIT_DATA), and in memory:\n"
+    yield "| limit, MiB | rows, MiB | peak, MiB | fit, s | score, s | predict, s | difference |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in groups["limit"]:
+        apart = row.get("largest_difference")
+        yield (
+            f"| {row['case']['MiB'] or 'none'} | {row['bytes'] / 2**20:,.0f} "
+            f"| {row['peak_bytes'] / 2**20:.0f} | {row['seconds_to_fit']:.1f} "
+            f"| {row['seconds_to_score']:.1f} | {row['seconds_to_predict']:.1f} "
+            f"| {'–' if apart is None else f'{apart:.1e}'} |"
+        )
+    steps = {row["case"]["size"]: row["seconds"] for row in groups["ranks"] if "seconds" in row}
+    yield (
+        f"\nOne process of one thread takes {steps[1]:.2f} s a pass over four million rows in "
+        f"memory maps, two take {steps[2]:.2f} s: {steps[1] / steps[2]:.2f} times as fast."
+    )
+    yield from _far(document["model"])
+
+
+def _far(model: dict[str, Any]) -> Iterable[str]:
+    far = model["far"]
+    errors = [abs(error) for error in model["relative_errors"].values()]
+    computed = ", ".join(f"{s:.0f} s with {name}" for name, s in far["seconds_to_compute"].items())
+    passes = ", ".join(f"{s:.0f} s with {name}" for name, s in far["seconds_a_pass"].items())
+    yield (
+        f"\nThe model, seconds a row = a + b F + c F K + d K with F features of degree two, is off "
+        f"by at most {max(errors):.0%} on the shapes measured. For {far['N']:.0e} rows of "
+        f"{far['D']} features, {far['K']} components, on {far['machines']} machines: to compute "
+        f"{computed}; to read {far['seconds_to_read']:.0f} s; an all-reduce of "
+        f"{far['bytes_sent_a_pass']:,} bytes {far['seconds_to_reduce']:.2g} s; a pass {passes}. It "
+        "assumes:\n"
+    )
+    for assumption in far["assumptions"]:
+        yield f"- {assumption}"
+    yield ""
+
+
 def _by_set(rows: list[dict[str, Any]], group: str) -> list[tuple[str, dict[str, list[dict]]]]:
     """Rows of a group by set, and by method."""
     found: dict[str, dict[str, list[dict]]] = {}
@@ -412,7 +499,7 @@ def main() -> None:
     sections = (
         *(em_step, scaling, threads, gmm25, fashion),
         *(deep_training, large_sets, grid, public_sets, hard_problems),
-        *(selection, combining),
+        *(selection, combining, diagonal_step, scale),
     )
     for section in sections:
         lines += section()
