@@ -9,10 +9,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy.optimize import nnls
 
+from biglearn_core.displays.style import COLOURS, tidy
+from biglearn_core.experiments.style import new_figure
 from biglearn_core.numerics.points import n_quadratic_features
 from biglearn_core.system.persistence import write_atomically
 
@@ -23,8 +24,8 @@ NETWORK_BYTES_A_SECOND = 1.25e9
 # Of what the seconds a row are made.
 TERMS = ("row", "feature", "product", "component")
 
-# Okabe and Ito's blue and vermilion.
-BLUE, RED = "#0072B2", "#D55E00"
+# Form of the density whose cost the terms are.
+FORM = "QuadraticDensity"
 
 
 def terms(D: int, K: int) -> list[float]:
@@ -60,9 +61,9 @@ def model_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     by_group: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_group.setdefault(row["group"], []).append(row)
-    passes = by_group.get("passes", [])
+    passes = [row for row in by_group.get("passes", []) if row.get("form") == FORM]
     one = [row for row in passes if row["case"]["threads"] == 1]
-    if len(one) < len(terms(1, 1)):
+    if len(one) < len(TERMS):
         return {}
     shapes = [(row["case"]["D"], row["case"]["K"]) for row in one]
     seconds = [row["seconds_to_compute"] / row["case"]["N"] for row in one]
@@ -80,11 +81,20 @@ def model_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         alone = next(r for r in one if {n: r["case"][n] for n in same} == same)
         threads = alone["seconds_to_compute"] / row["seconds_to_compute"]
         model["two_threads_gain"] = threads
-    reduces = [row for row in by_group.get("ranks", []) if "seconds_of_bytes" in row]
+    ranks = [row for row in by_group.get("ranks", []) if row["case"]["task"] == "rank"]
+    model["ranks"] = [_against_model(row, compute) for row in ranks]
+    reduces = [row for row in by_group.get("ranks", []) if row["case"]["task"] == "reduce"]
     disks = by_group.get("disk", [])
     if reduces and disks:
         model["far"] = _far(model, compute, threads, reduces[0], disks[0])
     return model
+
+
+def _against_model(row: dict[str, Any], compute: list[float]) -> dict[str, Any]:
+    """Set passes that the model was not fitted to beside what it says of them."""
+    case = row["case"]
+    expected = case["N"] / case["size"] * float(np.dot(compute, terms(case["D"], case["K"])))
+    return {"size": case["size"], "measured": row["seconds"], "by_the_model": expected}
 
 
 def _far(
@@ -119,7 +129,8 @@ def _far(
         "seconds_to_compute": of_cores,
         "seconds_a_pass": {name: max(s, read) + reduced for name, s in of_cores.items()},
         "assumptions": [
-            "float64; the form of the density is the quadratic one, as in what was measured",
+            "float64, full covariances; the form of the density is the quadratic one, as in every "
+            "shape that was measured",
             "the machines are as this one and hold equal shares; the slowest sets the pace of all",
             "two cores gain what two threads gain here; sixteen cores are sixteen times one, which "
             "has not been measured",
@@ -133,7 +144,7 @@ def _far(
 
 
 def draw(rows: list[dict[str, Any]], model: dict[str, Any], path: Path) -> None:
-    """Draw time and peak memory of whole fits against the number of rows.
+    """Draw time and peak memory against the number of rows.
 
     Parameters
     ----------
@@ -144,24 +155,26 @@ def draw(rows: list[dict[str, Any]], model: dict[str, Any], path: Path) -> None:
     fits = sorted((r for r in rows if r["group"] == "fits"), key=lambda r: r["case"]["N"])
     if not fits:
         return
+    D, K = fits[0]["case"]["D"], fits[0]["case"]["K"]
     N = np.array([row["case"]["N"] for row in fits])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    left.loglog(
-        N, [row["seconds"] for row in fits], "o-", color=BLUE, label="BigLearnEM(16), whole"
-    )
+    passes = [(n, s) for n, row in zip(N, fits, strict=True) if (s := row.get("seconds_a_pass"))]
+    figure, ((left, right),) = new_figure(1, 2, width=4.5, height=3.6)
+    blue, red, green, *_ = COLOURS
+    seconds = [row["seconds"] for row in fits]
+    left.plot(N, seconds, "o-", color=blue, label=f"BigLearnEM({K}), whole fit")
+    if passes:
+        left.plot(*zip(*passes, strict=True), "s", color=green, label="one pass of it")
     if model:
-        coefficients = list(model["seconds_a_row"].values())
-        a_pass = N * np.dot(coefficients, terms(16, 16)) / model.get("two_threads_gain", 1.0)
-        left.loglog(N, a_pass, "--", color=RED, label="one pass, by the model")
-    left.set(xlabel="rows of 16 features", ylabel="seconds, two threads")
-    left.legend(frameon=False)
-    right.loglog(N, [row["peak_bytes"] / 2**20 for row in fits], "o-", color=BLUE, label="peak")
-    right.loglog(N, N * 16 * 8 / 2**20, "--", color=RED, label="the rows themselves")
-    right.set(xlabel="rows of 16 features", ylabel="MiB beyond what imports take")
-    right.legend(frameon=False)
+        a_row = np.dot(list(model["seconds_a_row"].values()), terms(D, K))
+        a_pass = N * a_row / model.get("two_threads_gain", 1.0)
+        left.plot(N, a_pass, "--", color=red, label="one pass, by the model")
+    left.set_ylabel("seconds, two threads")
+    peaks = [row["peak_bytes"] / 2**20 for row in fits]
+    right.plot(N, peaks, "o-", color=blue, label="peak beyond imports")
+    right.plot(N, N * D * 8 / 2**20, "--", color=red, label="the rows themselves")
+    right.set_ylabel("memory (MiB)")
     for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.3)
+        tidy(axes).set(xscale="log", yscale="log", xlabel=f"rows of {D} features")
+        axes.legend(frameon=False)
     with write_atomically(path) as file:
         figure.savefig(file, dpi=150, format="png")
-    plt.close(figure)

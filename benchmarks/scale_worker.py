@@ -19,9 +19,13 @@ import torch.distributed as dist
 from memory import held_bytes, restart_peak
 
 from biglearn_core import GMM, BigLearnEM, fit_joint_em
+from biglearn_core.init import kmeans_plusplus_start
+from biglearn_core.numerics.forms import choose_density
+from biglearn_core.numerics.points import Points
 from biglearn_core.rows.arrays import ArrayRows
 from biglearn_core.rows.opening import open_rows
 from biglearn_core.rows.source import Block, RowSource
+from biglearn_core.system.persistence import load_arrays, save_arrays
 
 MEBIBYTE = 2**20
 
@@ -32,15 +36,20 @@ STEPS = 5
 
 
 class GeneratedRows(RowSource):
-    """Rows of a known mixture, made anew in every pass, each unit by a generator of its own."""
+    """Rows of a known mixture, made anew in every pass, each unit by a generator of its own.
+
+    `begun` tells when passes began.
+    """
 
     def __init__(self, truth: GMM, n_rows: int) -> None:
         self._means = truth.means.numpy()
         self.n_rows, self.n_features = n_rows, truth.n_features
         self.dtype = np.dtype(np.float64)
+        self.begun: list[float] = []
 
     def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Make rows; see `RowSource.blocks`."""
+        self.begun.append(time.perf_counter())
         stop = self.n_rows if stop is None else min(stop, self.n_rows)
         for first in range(start, stop, size):
             last = min(first + size, stop)
@@ -88,14 +97,17 @@ def measure_pass(case: dict[str, Any]) -> dict[str, Any]:
     made = time.perf_counter() - started
     before = restart_peak()
     steps = seconds_a_step(source, truth, 3)
-    held = torch.from_numpy(next(source.blocks(500_000)).rows)
-    n_held = len(held)
-    computed = seconds_a_step(ArrayRows(held.numpy()), truth)
+    peak = held_bytes("VmHWM")
+    held = next(source.blocks(500_000)).rows
+    computed = seconds_a_step(ArrayRows(held), truth)
+    points = Points.of(torch.from_numpy(held[:1000]))
+    form = choose_density(points, truth.weights, truth.means, truth.covariances)
     return {
+        "form": type(form).__name__,
         "seconds": min(steps),
         "seconds_to_make": made,
-        "seconds_to_compute": min(computed) / n_held * case["N"],
-        "peak_bytes": held_bytes("VmHWM") - before,
+        "seconds_to_compute": min(computed) / len(held) * case["N"],
+        "peak_bytes": peak - before,
     }
 
 
@@ -104,11 +116,16 @@ def measure_fit(case: dict[str, Any]) -> dict[str, Any]:
     source = GeneratedRows(truth_of(case["D"], case["K"]), case["N"])
     before, started = restart_peak(), time.perf_counter()
     model = BigLearnEM(case["K"], random_state=0).fit(source)
+    seconds, steps = time.perf_counter() - started, int(model.history_.n_steps[-1])
+    # The last pass is for the log-likelihood, and EM steps are those before it. Rows that are held
+    # are read once.
+    passes = np.diff(source.begun)[-steps:]
     return {
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "peak_bytes": held_bytes("VmHWM") - before,
         "log_likelihood": model.lower_bound_,
-        "passes": int(model.history_.n_steps[-1]),
+        "passes": steps,
+        "seconds_a_pass": float(np.median(passes)) if len(passes) else None,
     }
 
 
@@ -139,49 +156,71 @@ def measure_share(case: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": {way: float(np.median(times)) for way, times in found.items()}}
 
 
-def measure_limit(case: dict[str, Any]) -> dict[str, Any]:
-    """Fit, score and predict a memory map, with or without a limit of memory."""
-    path, labels = Path(case["path"]), Path(case["path"]).with_name("labels.npy")
-    truth, N = truth_of(case["D"], case["K"]), case["N"]
+def rows_of(case: dict[str, Any]) -> np.ndarray:
+    """Make the rows of a case that may have a limit: a memory map under it, else an array."""
+    path = Path(case["path"])
     if not path.exists():
-        file = np.lib.format.open_memmap(path, "w+", np.float64, (N, case["D"]))
+        file = np.lib.format.open_memmap(path, "w+", np.float64, (case["N"], case["D"]))
         first = 0
-        for block in GeneratedRows(truth, N).blocks(2**17):
+        for block in GeneratedRows(truth_of(case["D"], case["K"]), case["N"]).blocks(2**17):
             file[first : first + len(block)] = block.rows
             first += len(block)
         del file
     X = np.load(path, mmap_mode="r")
     if case["MiB"] is None:
-        X = np.array(X)
-    else:
-        most = held_bytes("VmData") + case["MiB"] * MEBIBYTE
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        return np.array(X)
+    most = held_bytes("VmData") + case["MiB"] * MEBIBYTE
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return X
+
+
+def difference(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """Keep the parameters found under a limit; compare those found without one with them."""
+    if case["MiB"] is not None:
+        save_arrays(case["beside"], arrays)
+        return {}
+    limited = load_arrays(case["beside"])
+    apart = [float(np.abs(limited[name] - array).max()) for name, array in arrays.items()]
+    return {"largest_difference": max(apart)}
+
+
+def measure_limit(case: dict[str, Any]) -> dict[str, Any]:
+    """Fit, score and predict as users do, with or without a limit of memory."""
+    X, labels = rows_of(case), Path(case["path"]).with_name("labels.npy")
     before, started = restart_peak(), time.perf_counter()
     model = BigLearnEM(case["K"], random_state=0).fit(X)
     fitted = time.perf_counter()
     score = model.score(X)
     scored = time.perf_counter()
-    out = np.lib.format.open_memmap(labels, "w+", np.int32, (N,))
+    out = np.lib.format.open_memmap(labels, "w+", np.int32, (case["N"],))
     model.predict(X, out=out)
     predicted = time.perf_counter()
     arrays = {"means": model.means_, "covariances": model.covariances_, "weights": model.weights_}
-    found: dict[str, Any] = {
+    return {
         "bytes": X.nbytes,
         "peak_bytes": held_bytes("VmHWM") - before,
         "seconds_to_fit": fitted - started,
         "seconds_to_score": scored - fitted,
         "seconds_to_predict": predicted - scored,
         "score": score,
+        **difference(case, arrays),
     }
-    kept = path.with_name("limited.npz")
-    if case["MiB"] is None and kept.exists():
-        limited = np.load(kept)
-        found["largest_difference"] = max(
-            float(np.abs(limited[name] - array).max()) for name, array in arrays.items()
-        )
-    elif case["MiB"] is not None:
-        np.savez(kept, **arrays)
-    return found
+
+
+def measure_same(case: dict[str, Any]) -> dict[str, Any]:
+    """EM steps from one start: by passes under a limit, or in memory."""
+    X = rows_of(case)
+    data = ArrayRows(X) if case["MiB"] is not None else torch.from_numpy(X)
+    start = kmeans_plusplus_start(torch.from_numpy(X[:10_000].copy()), case["K"], seed=0)
+    before, started = restart_peak(), time.perf_counter()
+    model = fit_joint_em(data, start, n_iter=STEPS, covariance_floor=1e-4).model
+    return {
+        "bytes": X.nbytes,
+        "peak_bytes": held_bytes("VmHWM") - before,
+        "seconds": time.perf_counter() - started,
+        "steps": STEPS,
+        **difference(case, model.arrays()),
+    }
 
 
 def measure_rank(case: dict[str, Any]) -> dict[str, Any]:

@@ -360,7 +360,7 @@ def diagonal_step() -> Iterable[str]:
     document = read("diagonal_step")
     if document is None:
         return
-    yield "## Diagonal covariances (`diagonal_step.py`)\n"
+    yield "\n## Diagonal covariances (`diagonal_step.py`)\n"
     yield f"{document['threads']} thread, milliseconds a step, in turns; of type diag.\n"
     yield "| N × D | K | mixtures | dtype | dense | diagonal | ratio, all six types |"
     yield "|---|---|---|---|---|---|---|"
@@ -375,7 +375,6 @@ def diagonal_step() -> Iterable[str]:
             f"| {n} × {d} | {k} | {mixtures} | {dtype} | {one['dense_ms']:.2f} "
             f"| {one['diagonal_ms']:.2f} | {min(ratios):.2f}–{max(ratios):.2f} |"
         )
-    yield ""
 
 
 def scale() -> Iterable[str]:
@@ -386,60 +385,139 @@ def scale() -> Iterable[str]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in document["rows"]:
         groups.setdefault(row["group"], []).append(row)
-    yield "## Past memory and past one process (`scale.py`)\n"
-    yield "![Time and peak memory of whole fits against the number of rows](scale.png)\n"
-    yield "Seconds of an EM step in turns: a million rows of 16 features, 16 components, float64.\n"
-    ways = list(groups["share"][0]["seconds"])
+    yield "\n## Past memory and past one process (`scale.py`)\n"
+    yield "![time and peak memory against the number of rows](scale.png)\n"
+    lines = (_share, _fits, _limit, _same, _ranks, _disk)
+    for name, show in zip(("share", "fits", "limit", "same", "ranks", "disk"), lines, strict=True):
+        if name in groups:
+            yield from show(groups[name])
+    if document["model"]:
+        yield from _cost(document["model"])
+
+
+def _share(rows: list[dict[str, Any]]) -> Iterable[str]:
+    case, ways = rows[0]["case"], list(rows[0]["seconds"])
+    yield (
+        f"Seconds of an EM step on {case['N']:,} rows of {case['D']} features, {case['K']} "
+        "components, float64, in turns, and the speed beside that of a step in memory:\n"
+    )
     yield f"| threads | {' | '.join(ways)} |"
     yield "|---" * (len(ways) + 1) + "|"
-    for row in groups["share"]:
+    for row in rows:
         held = row["seconds"]["memory"]
         shown = [f"{row['seconds'][w]:.3f} ({held / row['seconds'][w]:.0%})" for w in ways]
         yield f"| {row['case']['threads']} | {' | '.join(shown)} |"
-    yield "\nWhole fits of BigLearnEM(16) on rows that are made on the fly, two threads:\n"
-    yield "| rows | seconds | passes at the end | peak beyond imports, MiB | the rows, MiB |"
-    yield "|---|---|---|---|---|"
-    for row in groups["fits"]:
+
+
+def _fits(rows: list[dict[str, Any]]) -> Iterable[str]:
+    case = rows[0]["case"]
+    yield (
+        f"\nWhole fits of BigLearnEM({case['K']}) on rows of {case['D']} features that are made on "
+        f"the fly, {case['threads']} threads:\n"
+    )
+    yield (
+        "| rows | seconds | passes at the end | seconds a pass | peak beyond imports, MiB "
+        "| the rows, MiB |"
+    )
+    yield "|---" * 6 + "|"
+    for row in rows:
         n, d = row["case"]["N"], row["case"]["D"]
+        a_pass = row.get("seconds_a_pass")
         yield (
-            f"| {n:,} | {row['seconds']:.1f} | {row['passes']} | {row['peak_bytes'] / 2**20:.0f} "
+            f"| {n:,} | {row['seconds']:.1f} | {'–' if a_pass is None else row['passes']} "
+            f"| {_or_dash(a_pass, 2)} | {row['peak_bytes'] / 2**20:.0f} "
             f"| {8 * n * d / 2**20:,.0f} |"
         )
-    yield "\nA memory map under a limit of memory beyond imports (RLIMIT_DATA), and in memory:\n"
+
+
+def _limit(rows: list[dict[str, Any]]) -> Iterable[str]:
+    yield (
+        "\nA memory map under a limit of memory beyond imports (RLIMIT_DATA), and an array without "
+        "one; largest difference of any parameter:\n"
+    )
     yield "| limit, MiB | rows, MiB | peak, MiB | fit, s | score, s | predict, s | difference |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in groups["limit"]:
-        apart = row.get("largest_difference")
+    yield "|---" * 7 + "|"
+    for row in rows:
         yield (
             f"| {row['case']['MiB'] or 'none'} | {row['bytes'] / 2**20:,.0f} "
             f"| {row['peak_bytes'] / 2**20:.0f} | {row['seconds_to_fit']:.1f} "
             f"| {row['seconds_to_score']:.1f} | {row['seconds_to_predict']:.1f} "
-            f"| {'–' if apart is None else f'{apart:.1e}'} |"
+            f"| {_difference(row)} |"
         )
-    steps = {row["case"]["size"]: row["seconds"] for row in groups["ranks"] if "seconds" in row}
+
+
+def _same(rows: list[dict[str, Any]]) -> Iterable[str]:
     yield (
-        f"\nOne process of one thread takes {steps[1]:.2f} s a pass over four million rows in "
-        f"memory maps, two take {steps[2]:.2f} s: {steps[1] / steps[2]:.2f} times as fast."
+        f"\n{rows[0]['steps']} EM steps from one start, by passes over the memory map under the "
+        "limit, and in memory without one:\n"
     )
-    yield from _far(document["model"])
+    yield "| limit, MiB | rows, MiB | peak, MiB | seconds | difference |"
+    yield "|---" * 5 + "|"
+    for row in rows:
+        yield (
+            f"| {row['case']['MiB'] or 'none'} | {row['bytes'] / 2**20:,.0f} "
+            f"| {row['peak_bytes'] / 2**20:,.0f} | {row['seconds']:.1f} | {_difference(row)} |"
+        )
 
 
-def _far(model: dict[str, Any]) -> Iterable[str]:
-    far = model["far"]
-    errors = [abs(error) for error in model["relative_errors"].values()]
-    computed = ", ".join(f"{s:.0f} s with {name}" for name, s in far["seconds_to_compute"].items())
-    passes = ", ".join(f"{s:.0f} s with {name}" for name, s in far["seconds_a_pass"].items())
+def _difference(row: dict[str, Any]) -> str:
+    return f"{row['largest_difference']:.1e}" if "largest_difference" in row else "–"
+
+
+def _ranks(rows: list[dict[str, Any]]) -> Iterable[str]:
+    steps = {row["case"]["size"]: row for row in rows if row["case"]["task"] == "rank"}
+    if {1, 2} <= steps.keys():
+        one, two = (steps[size]["seconds"] for size in (1, 2))
+        yield (
+            f"\nOne process of one thread takes {one:.2f} s a pass over {steps[1]['case']['N']:,} "
+            f"rows in a memory map; two, with half of them each, {two:.2f} s: {one / two:.2f} "
+            "times as fast."
+        )
+    for row in rows:
+        if row["case"]["task"] == "reduce":
+            times = ", ".join(
+                f"{int(n):,} bytes {1e3 * s:.2f} ms" for n, s in row["seconds_of_bytes"].items()
+            )
+            yield f"An all-reduce of two processes (gloo): {times}."
+
+
+def _disk(rows: list[dict[str, Any]]) -> Iterable[str]:
+    for row in rows:
+        size = 8 * row["case"]["N"] * row["case"]["D"] / 2**20
+        cold, warm = (row["bytes_a_second"][state] / 2**20 for state in ("cold", "warm"))
+        yield (
+            f"A memory map of {size:,.0f} MiB is read at {cold:,.0f} MiB/s from the disk, at "
+            f"{warm:,.0f} MiB/s from the system's cache."
+        )
+
+
+def _cost(model: dict[str, Any]) -> Iterable[str]:
+    errors = model["relative_errors"]
+    shapes = ", ".join(f"{shape}: {error:+.0%}" for shape, error in errors.items())
     yield (
-        f"\nThe model, seconds a row = a + b F + c F K + d K with F features of degree two, is off "
-        f"by at most {max(errors):.0%} on the shapes measured. For {far['N']:.0e} rows of "
-        f"{far['D']} features, {far['K']} components, on {far['machines']} machines: to compute "
-        f"{computed}; to read {far['seconds_to_read']:.0f} s; an all-reduce of "
-        f"{far['bytes_sent_a_pass']:,} bytes {far['seconds_to_reduce']:.2g} s; a pass {passes}. It "
-        "assumes:\n"
+        "\nThe model, seconds a row = a + b F + c F K + d K with F features of degree two, is off "
+        f"by ({shapes})."
+    )
+    for row in model.get("ranks", []):
+        yield (
+            f"Processes: {row['size']}; a pass by the model, which was not fitted to it: "
+            f"{row['by_the_model']:.2f} s; measured: {row['measured']:.2f} s."
+        )
+    far = model.get("far")
+    if far is None:
+        return
+    computed, passes = (
+        ", ".join(f"{s:,.0f} s with {name}" for name, s in far[key].items())
+        for key in ("seconds_to_compute", "seconds_a_pass")
+    )
+    yield (
+        f"For {far['N']:.0e} rows of {far['D']} features, {far['K']} components, on "
+        f"{far['machines']} machines: to compute {computed}; to read {far['seconds_to_read']:.0f} "
+        f"s; an all-reduce of {far['bytes_sent_a_pass']:,} bytes {far['seconds_to_reduce']:.2g} s; "
+        f"a pass {passes}. It assumes:\n"
     )
     for assumption in far["assumptions"]:
         yield f"- {assumption}"
-    yield ""
 
 
 def _by_set(rows: list[dict[str, Any]], group: str) -> list[tuple[str, dict[str, list[dict]]]]:
