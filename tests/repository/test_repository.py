@@ -225,7 +225,18 @@ def test_notebooks_are_thin_executed_and_clean(path):
 
 
 FLOORS = (
-    *("system", "rows", "numerics", "gmm", "validation", "data", "em", "matching", "history", "checkpoint"),
+    *(
+        "system",
+        "rows",
+        "numerics",
+        "gmm",
+        "validation",
+        "data",
+        "em",
+        "matching",
+        "history",
+        "checkpoint",
+    ),
     *("fit", "init", "metrics", "search", "estimators", "displays", "experiments", "reproduce"),
 )
 
