@@ -11,7 +11,7 @@ MODULES = (
     *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
     *("datasets.__main__", "command.main"),
 )
-SCRIPTS = ("docs/build.py", "benchmarks/table.py", "tools/lock.py")
+SCRIPTS = ("docs/build.py", "benchmarks/table.py", "benchmarks/scale.py", "tools/lock.py")
 
 
 def loaded(command):
