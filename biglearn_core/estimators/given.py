@@ -39,7 +39,7 @@ __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 # numbers in them, and to a coordinate of a component.
 _SAMPLED_ROWS = 2**17
 _SAMPLED_NUMBERS = 2**21
-_SAMPLED_TO_A_COORDINATE = 8
+_SAMPLED_TO_A_COORDINATE = 16
 
 
 class HeldRows:

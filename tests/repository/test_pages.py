@@ -134,12 +134,3 @@ def test_hooks_run_what_make_lint_runs():
     assert [hook["entry"] for hook in hooks] == [
         f".venv/bin/{command} --force-exclude" for command in wanted
     ]
-
-
-def test_the_code_on_the_page_of_big_data_runs(tmp_path, monkeypatch, capsys):
-    page = (ROOT / "docs" / "big_data.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "big_data.md", "exec"), {})
-    assert float(capsys.readouterr().out) < 0
-    assert (tmp_path / "state.npz").exists()
