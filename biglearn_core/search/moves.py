@@ -18,7 +18,7 @@ from biglearn_core.search.climb import Climb, Scored, climb, climb_together, rac
 from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.credit import TOUCHING, Credit
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, grow, neighbourhoods
-from biglearn_core.search.pursuit import Division, divide
+from biglearn_core.search.pursuit import Division, best_of, divide
 from biglearn_core.search.resize import with_divisions, with_insertions, without
 from biglearn_core.search.starts import grown_start, plusplus_starts
 from biglearn_core.search.swap import all_at_once, mergers, one_at_a_time
@@ -28,7 +28,8 @@ __all__ = ["SAME_OPTIMUM", "Moves"]
 # Scores of the same optimum differ by less, in nats.
 SAME_OPTIMUM = 1e-4
 
-# Features beyond which single swaps and races of starts would take more memory than the data.
+# Features beyond which single swaps and races of starts would take more memory than the data, and
+# directions of extreme kurtosis more time than a climb.
 _MOST_FEATURES = 128
 
 # Components from which on k-means alone gives starts and all promising swaps are tried at once, and
@@ -353,7 +354,9 @@ class Moves:
         while accepted:
             accepted = False
             view = View.of(self._sample, best.model)
-            (division,) = divide(self._sample, view, longest_only=True)
+            longest_only = self._X.shape[1] > _MOST_FEATURES
+            divisions = divide(self._sample, view, longest_only=longest_only)
+            division = best_of(divisions, view)
             plan = all_at_once(
                 self._sample,
                 view,

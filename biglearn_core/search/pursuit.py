@@ -14,6 +14,7 @@ Gaussians.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.insert import Insertions, Sample, Starts, View, moments_of
 
-__all__ = ["Division", "divide"]
+__all__ = ["Division", "best_of", "divide"]
 
 # Steps towards a direction of extreme kurtosis, principal axes at which they begin to look for the
 # least, and EM steps of two Gaussians on a marginal.
@@ -145,6 +146,23 @@ def divide(sample: Sample, view: View, *, longest_only: bool = False) -> list[Di
     gains, members = _two_gaussians(torch.cat(marginals), weights.repeat(M, 1), copies, start)
     gains = torch.where(known, gains.view(M, K) * counts.T, -torch.inf)
     return [Division(*found) for found in zip(gains, members.view(M, n), strict=True)]
+
+
+def best_of(divisions: Sequence[Division], view: View) -> Division:
+    """Take the most rewarding division of every component.
+
+    Parameters
+    ----------
+    divisions : sequence of Division
+    view : View
+
+    Returns
+    -------
+    division : Division
+    """
+    gains, best = torch.stack([division.gains for division in divisions]).max(dim=0)
+    members = torch.stack([division.members for division in divisions])
+    return Division(gains, members.gather(0, best[view.owners][None])[0])
 
 
 def _whiten(sample: Sample, view: View) -> tuple[Tensor, Tensor]:

@@ -264,3 +264,13 @@ def test_n_init_goes_on_to_so_many_starts():
     history = search_mixture(X, 4, covariance_floor=FLOOR, seed=0, config=config).history
     assert history.start.max() >= 1
     assert history.stopped == "budget"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_many_parallel_cigars_are_found(seed):
+    """Two under one component differ along its short axis alone."""
+    K, rng = 24, np.random.default_rng(seed)
+    labels, index = rng.integers(K, size=250 * K), np.arange(K)
+    centres = np.column_stack([index, 4 * np.sin(0.5 * index)])
+    X = centres[labels] + rng.normal(size=(len(labels), 2)) * [0.16, 1.6]
+    assert agreement(standardised(X), labels, K, seed=seed, floor=1e-7)[0] > 0.98
