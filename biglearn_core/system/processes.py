@@ -118,6 +118,11 @@ class Processes:
         -------
         arrays : list of ndarray
             In the order of the ranks; the same in all processes.
+
+        Raises
+        ------
+        TypeError
+            In all processes, when the dtypes differ.
         """
         if self.size == 1:
             return [array]
@@ -125,6 +130,10 @@ class Processes:
         head = self._tensor(np.array([kind, *array.shape]))
         heads = [torch.empty_like(head) for _ in range(self.size)]
         self._call(lambda: dist.all_gather(heads, head, group=self._group))
+        kinds = [int(found[0]) for found in heads]
+        if len(set(kinds)) > 1:
+            told = ", ".join(np.dtype(_DTYPES[k]).name for k in kinds)
+            raise TypeError(f"the processes gather arrays of different dtypes ({told})")
         shapes = [tuple(found.tolist()[1:]) for found in heads]
         lengths = [int(np.prod(shape)) * array.itemsize for shape in shapes]
         if not any(lengths):
