@@ -186,11 +186,14 @@ class PassedRows:
         sample = torch.from_numpy(scale.apply(self.X)).to(device, dtype)
         if not is_near(centre, sample):
             centre = torch.zeros_like(centre)
-        points = StreamedPoints.of(
-            self.source, view, centre=centre, total=total, processes=self.processes
+        return StreamedPoints.of(
+            self.source,
+            view,
+            centre=centre,
+            total=total,
+            processes=self.processes,
+            progress=self.progress,
         )
-        points.progress = self.progress
-        return points
 
 
 def open_rows_of_fit(

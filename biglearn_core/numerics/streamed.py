@@ -233,6 +233,7 @@ class StreamedPoints(StreamedRows):
         total: float,
         chunk_size: int | None = None,
         processes: Processes = ALONE,
+        progress: Callable[[int], None] | None = None,
     ) -> StreamedPoints:
         """Measure the radius, in a pass.
 
@@ -245,15 +246,19 @@ class StreamedPoints(StreamedRows):
         total : float
         chunk_size : int, optional
         processes : Processes, optional
+        progress : callable, optional
+            As the attribute, of this pass and those to come.
 
         Returns
         -------
         points : StreamedPoints
         """
         function = partial(_radius, view.about(centre))
-        own = processes.together(lambda: source.fold(function, max)) or 0.0
+        own = processes.together(lambda: source.fold(function, max, progress=progress)) or 0.0
         radius = max(float(one[0]) for one in processes.gather(np.array([own])))
-        return cls(source, view, Whole(centre, radius, total, chunk_size), processes)
+        points = cls(source, view, Whole(centre, radius, total, chunk_size), processes)
+        points.progress = progress
+        return points
 
     def project(self, index: Tensor | None, A: Tensor | None) -> StreamedPoints:
         """Show the data as a matching task sees them; see `Points.project`."""
