@@ -358,7 +358,7 @@ def test_weights_and_far_rows_are_refused_as_in_memory(held):
         JointEM(K).fit(WeightedRows(ArrayRows(X), np.zeros(len(X))))
     with pytest.raises(ValueError, match=r"sums over the rows leave float64"):
         JointEM(K).fit(X, sample_weight=np.full(len(X), 1e308))
-    with pytest.raises(ValueError, match="has weights of its own"):
+    with pytest.raises(ValueError, match="has weights already"):
         JointEM(K).fit(WeightedRows(ArrayRows(X), np.ones(len(X))), sample_weight=np.ones(len(X)))
     for dtype, far in ((np.float64, 1e300), (np.float32, 1e30)):
         wrong = X.astype(dtype)
