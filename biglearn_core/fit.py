@@ -23,7 +23,7 @@ from biglearn_core.rows.source import RowSource
 from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.system.processes import Processes
-from biglearn_core.validation import check_log_likelihood, check_options
+from biglearn_core.validation import check_log_likelihood, check_options, check_same_start
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -102,6 +102,7 @@ def fit_joint_em(
     """
     processes = Processes.of(process_group)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
+    check_same_start(init, processes)
     n_iter, options = check_options(
         data.facts,
         n_iter=n_iter,
@@ -263,6 +264,7 @@ def fit_biglearn_em(
     """
     processes = Processes.of(process_group)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
+    check_same_start(init, processes)
     n_iter, options = check_options(
         data.facts,
         n_iter=n_iter,

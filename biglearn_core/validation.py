@@ -13,6 +13,7 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.system.devices import check_memory
+from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real, shown
 from biglearn_core.system.processes import ALONE, Processes
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_log_likelihood",
     "check_mixture",
     "check_options",
+    "check_same_start",
     "check_sample_weight",
     "check_start",
 ]
@@ -302,6 +304,32 @@ def check_start(facts: Facts, init: GMM, *, n_held: int) -> None:
         facts.device,
         purpose=f"a fit of {init.n_components} components to data of shape {facts.shape}",
     )
+
+
+def check_same_start(init: GMM, processes: Processes) -> None:
+    """Check that processes that fit together begin at the same mixture.
+
+    Parameters
+    ----------
+    init : GMM
+        Checked.
+    processes : Processes
+
+    Raises
+    ------
+    ValueError
+        In all processes, when the bits of some start differ.
+    """
+    if processes.size == 1:
+        return
+    own = np.frombuffer(digest(*init.arrays().values()).encode(), dtype=np.uint8)
+    first, *others = (one.tobytes() for one in processes.gather(own))
+    for rank, other in enumerate(others, start=1):
+        if other != first:
+            raise ValueError(
+                f"the start of process {rank} is not that of process 0: draw it in one process and "
+                "send it to the others, or load it from one file"
+            )
 
 
 def check_covariance_floor(value: Any, facts: Facts) -> float:
