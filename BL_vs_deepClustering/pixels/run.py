@@ -29,7 +29,7 @@ from biglearn_core.system.devices import check_memory, device_name
 from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import LARGEST_SEED, check_integer, check_real
 from biglearn_core.system.persistence import load_arrays, save_arrays, take_columns
-from biglearn_core.validation import check_covariance_floor
+from biglearn_core.validation import Facts, check_covariance_floor
 
 __all__ = [
     "CLASS_NAMES",
@@ -517,7 +517,7 @@ def _saved_start(store: ResultStore, seed: int) -> GMM | None:
 def _start(config: Config, seed: int, X: Tensor) -> GMM:
     """Draw the start, on the floor."""
     K, D = config.n_components, X.shape[1]
-    check_covariance_floor(config.covariance_floor, X)
+    check_covariance_floor(config.covariance_floor, Facts.of(X))
     check_memory(
         X.element_size() * (3 * K * D * D + X.numel()),  # the start, and a step from it
         X.device,
