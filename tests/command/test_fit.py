@@ -132,6 +132,7 @@ def test_a_state_that_is_named_is_kept(tmp_path, capsys, in_passes):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_fit_with_one_line(tmp_path, capsys, monkeypatch, number, status):
     rows_file(tmp_path)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # off in a background job
     before = signal.getsignal(signal.SIGTERM)
 
     def fit(*_, **__):
@@ -144,6 +145,7 @@ def test_signals_end_a_fit_with_one_line(tmp_path, capsys, monkeypatch, number, 
     assert line.startswith("biglearn fit: ")
     assert line.endswith("ed; nothing was written")
     assert signal.getsignal(signal.SIGTERM) is before
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def test_warnings_are_lines(tmp_path, capsys):

@@ -430,4 +430,4 @@ def test_a_large_file_takes_little_memory(tmp_path, monkeypatch):
     assert peak < 120e6
     out = np.lib.format.open_memmap(tmp_path / "out.npy", mode="w+", dtype=np.int8, shape=(n,))
     assert memory.peak_bytes(lambda: model.predict(pages, out=out)) < 120e6
-    assert memory.held_bytes("VmRSS") - before < 80e6
+    assert memory.restart_peak() - before < 80e6  # without what the allocator keeps
