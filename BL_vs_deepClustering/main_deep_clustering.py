@@ -16,11 +16,11 @@ from typing import get_args
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from biglearn_core.experiments.network_training import MatmulPrecision  # noqa: E402
 from biglearn_core.experiments.store import write_record  # noqa: E402
 from biglearn_core.system.devices import choose_device  # noqa: E402
 from BL_vs_deepClustering.arguments import integer_between, positive_int  # noqa: E402
 from BL_vs_deepClustering.comparison import run as deep, tables as summary  # noqa: E402
-from BL_vs_deepClustering.peers.training import MatmulPrecision  # noqa: E402
 
 # What scikit-learn takes as a random state.
 LARGEST_SEED = 2**32 - 1

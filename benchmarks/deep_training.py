@@ -20,8 +20,9 @@ from biglearn_core.experiments.parallel import single_thread
 from biglearn_core.experiments.store import write_record
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from biglearn_core.experiments.network_training import matmul_precision
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig
-from BL_vs_deepClustering.peers.training import MiniBatches, count_parameters, matmul_precision
+from BL_vs_deepClustering.peers.training import MiniBatches, count_parameters
 from BL_vs_deepClustering.pixels.run import load_images
 
 RESULT = Path(__file__).resolve().parent / "results" / "deep_training.json"

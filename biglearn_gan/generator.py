@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -55,9 +57,42 @@ class GeneratorSampler:
                 draw[rows] = self.generator(seen[rows], observed[rows], own[rows])
         return draws
 
+    @classmethod
+    def from_arrays(
+        cls,
+        data: Data,
+        config: Config,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> GeneratorSampler:
+        """Put weights into the generator that a config asks for.
+
+        Parameters
+        ----------
+        data : Data
+        config : Config
+        arrays : mapping of str to ndarray
+            As from `arrays`.
+        device : torch.device or str, default "cpu"
+
+        Returns
+        -------
+        sampler : GeneratorSampler
+
+        Raises
+        ------
+        RuntimeError
+            When the weights are those of another network.
+        """
+        network, _ = make_networks(data, config, seed=0)
+        network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        return cls(network.to(device).requires_grad_(False), data.n_features)
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give the generator's weights by name."""
-        return {name: value.cpu().numpy() for name, value in self.generator.state_dict().items()}
+        """Give the generator's weights by name, as they are now."""
+        state = self.generator.state_dict()
+        return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
 
 
 def make_networks(data: Data, config: Config, *, seed: int) -> tuple[nn.Module, nn.Module]:

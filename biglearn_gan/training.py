@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biglearn_core.experiments.network_training import Checkpoint, training_arithmetic
 from biglearn_core.system.progress import progress_bar
 from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.config import Config
@@ -20,7 +21,6 @@ from biglearn_gan.data import Data
 from biglearn_gan.generator import GeneratorSampler, make_networks
 from biglearn_gan.losses import energy_score, gradient_penalty, lead
 from biglearn_gan.tasks import Tasks
-from BL_vs_deepClustering.peers.training import Checkpoint, training_arithmetic
 
 __all__ = ["CURVES", "Trained", "train"]
 

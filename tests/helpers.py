@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from biglearn_core.experiments import network_training
 from biglearn_core.gmm import GMM
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,3 +70,24 @@ def mounted(folder, *options):
         yield
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+class Killed(BaseException):
+    """Stands for the death of the process."""
+
+
+@contextlib.contextmanager
+def killed_after(saves):
+    """Die in the block once the state of a network's training has been saved so many times."""
+    calls, real = [], network_training.save_arrays
+
+    def save_and_die(*arguments):
+        real(*arguments)
+        calls.append(1)
+        if len(calls) == saves:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_training, "save_arrays", save_and_die)
+        with pytest.raises(Killed):
+            yield

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from biglearn_core.experiments.network_training import MatmulPrecision, check_precision
 from BL_vs_deepClustering.peers.autoencoder import CodeKMeansConfig, PretrainConfig, cluster_code
 from BL_vs_deepClustering.peers.biglearn_ae import cluster_code_by_mixture
 from BL_vs_deepClustering.peers.biglearn_pca import ComponentMixtureConfig, cluster_components
@@ -23,7 +24,7 @@ from BL_vs_deepClustering.peers.shallow import (
     cluster_kmeans,
     cluster_pca_mixture,
 )
-from BL_vs_deepClustering.peers.training import Clustering, MatmulPrecision, check_precision
+from BL_vs_deepClustering.peers.training import Clustering
 
 __all__ = ["METHODS", "Config", "Method", "shared_pretraining"]
 

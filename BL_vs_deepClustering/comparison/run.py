@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from biglearn_core.experiments.code_digest import code_digest
 from biglearn_core.experiments.jobs import Job, load_or_run, run_missing, seed_name
+from biglearn_core.experiments.network_training import training_arithmetic
 from biglearn_core.experiments.parallel import single_thread
 from biglearn_core.experiments.store import Result, ResultStore
 from biglearn_core.metrics import ClusteringScores
@@ -27,7 +28,6 @@ from biglearn_core.system.paths import RESULTS
 from BL_vs_deepClustering.comparison.methods import METHODS, Config
 from BL_vs_deepClustering.comparison.scoring import scored
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, pretrain
-from BL_vs_deepClustering.peers.training import training_arithmetic
 from BL_vs_deepClustering.pixels.run import Images, load_images
 
 __all__ = ["METHODS", "Config", "PeerRun", "default_root", "run"]

@@ -37,11 +37,11 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from biglearn_core.experiments.network_training import Checkpoint
 from biglearn_core.experiments.parallel import progress
 from biglearn_core.system.numbers import check_integer
 from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.training import (
-    Checkpoint,
     Clustering,
     MiniBatches,
     OptimizerConfig,

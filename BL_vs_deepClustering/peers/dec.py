@@ -31,12 +31,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from biglearn_core.experiments.network_training import Checkpoint
 from biglearn_core.experiments.parallel import progress
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, kmeans_on_code
 from BL_vs_deepClustering.peers.training import (
-    Checkpoint,
     Clustering,
     MiniBatches,
     OptimizerConfig,

@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biglearn_core.experiments.network_training import Checkpoint
 from biglearn_core.experiments.parallel import progress
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.system.stopwatch import Stopwatch
 from BL_vs_deepClustering.peers.autoencoder import Autoencoder, PretrainConfig, kmeans_on_code
 from BL_vs_deepClustering.peers.dec import target_distribution
 from BL_vs_deepClustering.peers.training import (
-    Checkpoint,
     Clustering,
     OptimizerConfig,
     count_parameters,

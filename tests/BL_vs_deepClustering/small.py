@@ -9,7 +9,6 @@ import torch
 
 from biglearn_core.experiments.store import ResultStore
 from BL_vs_deepClustering.comparison import run as deep
-from BL_vs_deepClustering.peers import training
 from BL_vs_deepClustering.peers.autoencoder import PretrainConfig
 from BL_vs_deepClustering.peers.biglearn_pca import ComponentMixtureConfig
 from BL_vs_deepClustering.pixels import run as fashion
@@ -41,27 +40,6 @@ def wide_synthetic(n=90, n_pixels=30, seed=0):
 
 def quick(config, **changes):
     return replace(config, batch_size=32, update_interval=5, n_init=2, **changes)
-
-
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
-@contextlib.contextmanager
-def killed_after(saves):
-    """Die in the block once its state has been saved so many times."""
-    calls, real = [], training.save_arrays
-
-    def save_and_die(*arguments):
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == saves:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "save_arrays", save_and_die)
-        with pytest.raises(Killed):
-            yield
 
 
 def with_rows(patch, rows):

@@ -37,14 +37,13 @@ from BL_vs_deepClustering.pixels import run as fashion
 from BL_vs_deepClustering.pixels.run import Images
 from tests.BL_vs_deepClustering.small import (
     PEERS as CONFIG,
-    Killed,
     few_components,
     same_peers,
     synthetic,
     synthetic_images,
     with_rows,
 )
-from tests.helpers import ROOT, load_script
+from tests.helpers import ROOT, Killed, load_script
 
 
 @pytest.fixture

@@ -24,12 +24,11 @@ from BL_vs_deepClustering.pixels import figures as plots, run as fashion, tables
 from BL_vs_deepClustering.pixels.run import Config, Trace, most_likely, run_seed
 from tests.BL_vs_deepClustering.small import (
     PIXELS as CONFIG,
-    Killed,
     same_pixels as assert_same_run,
     store_at,
     wide_synthetic as synthetic,
 )
-from tests.helpers import ROOT, load_script
+from tests.helpers import ROOT, Killed, load_script
 
 
 @pytest.fixture(autouse=True)

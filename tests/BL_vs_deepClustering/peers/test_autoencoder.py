@@ -12,7 +12,8 @@ from BL_vs_deepClustering.peers.autoencoder import (
     PretrainConfig,
     pretrain,
 )
-from tests.BL_vs_deepClustering.small import TINY, D, killed_after
+from tests.BL_vs_deepClustering.small import TINY, D
+from tests.helpers import killed_after
 
 
 def test_pretraining_learns_and_depends_on_the_seed_alone(small):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from biglearn_core.experiments.network_training import matmul_precision
 from biglearn_core.system.persistence import load_arrays, save_arrays
 from BL_vs_deepClustering.peers import training
 from BL_vs_deepClustering.peers.autoencoder import pretrain
 from BL_vs_deepClustering.peers.dec import DEC, IDEC, fit_dec
 from BL_vs_deepClustering.peers.edesc import EDESCConfig, fit_edesc
-from tests.BL_vs_deepClustering.small import TINY, K, killed_after, quick
+from tests.BL_vs_deepClustering.small import TINY, K, quick
+from tests.helpers import killed_after
 
 
 def test_mini_batches_cover_every_epoch_and_need_no_past():
@@ -72,7 +74,7 @@ def test_a_state_of_other_settings_is_refused(small, tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"state\.npz.*other settings or data \(.*{message}"):
             other()
-    with training.matmul_precision("medium"), pytest.raises(ValueError, match="precision: highest"):
+    with matmul_precision("medium"), pytest.raises(ValueError, match="precision: highest"):
         pretrain(X, TINY, seed=0, checkpoint=path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match="not a readable"):
@@ -120,6 +122,6 @@ def test_a_damaged_state_is_named_with_the_remedy(small, tmp_path, name, kind):
 
 
 def test_precision_is_put_back_after_an_error():
-    with pytest.raises(KeyError), training.matmul_precision("medium"):
+    with pytest.raises(KeyError), matmul_precision("medium"):
         raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"
