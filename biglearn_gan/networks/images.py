@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import interpolate, leaky_relu
 
 __all__ = ["ImageDiscriminator", "ImageGenerator"]
 
@@ -12,10 +12,11 @@ _SLOPE = 0.2
 
 
 class ImageGenerator(nn.Module):
-    """Completions of square images, (x_S, S, z) ↦ x, at three resolutions.
+    """Completions of square images, (x_S, S, z) ↦ x.
 
-    What is seen goes down to a quarter of the side; there z and a summary of the whole image join
-    it, so that distant patches are drawn together; and up again beside what was seen.
+    A plan of the whole image, drawn by full connections from all that is seen and z, at a quarter
+    of the side; then convolutions, which see what is seen once more at every resolution. The plan
+    lets distant patches agree, the convolutions make neighbours fit.
 
     Parameters
     ----------
@@ -24,7 +25,8 @@ class ImageGenerator(nn.Module):
     n_noise : int
         Length of z.
     width, depth : int
-        Channels, and residual blocks, at the lowest resolution.
+        Channels, and residual blocks, at the lowest resolution; the plan has two hidden layers
+        eight times as wide.
 
     Raises
     ------
@@ -36,31 +38,33 @@ class ImageGenerator(nn.Module):
         super().__init__()
         self.n_noise = n_noise
         self._side, self._low = side, _quarter(side)
-        half = width // 2
+        half, wide = width // 2, 8 * width
+        self.plan = nn.Sequential(
+            nn.Linear(2 * side**2 + n_noise, wide),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(wide, wide),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(wide, width * self._low**2),
+        )
         self.first = nn.Conv2d(2, half, 4, stride=2, padding=1)
         self.second = nn.Conv2d(half, width, 4, stride=2, padding=1)
-        self.summary = nn.Linear(n_noise + width, 2 * width)
-        self.join = nn.Linear(2 * width, width * self._low**2)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(depth)))
-        self.third = nn.ConvTranspose2d(width, half, 4, stride=2, padding=1)
-        self.mixed = nn.Conv2d(2 * half, half, 3, padding=1)
-        self.fourth = nn.ConvTranspose2d(half, half // 2, 4, stride=2, padding=1)
-        self.last = nn.Conv2d(half // 2 + 2, 1, 3, padding=1)
+        self.third = nn.Conv2d(width + half, half, 3, padding=1)
+        self.fourth = nn.Conv2d(half + 2, half // 2, 3, padding=1)
+        self.last = nn.Conv2d(half // 2, 1, 3, padding=1)
 
     def forward(self, seen: Tensor, given: Tensor, noise: Tensor) -> Tensor:
         """Complete a batch, as `VectorGenerator.forward` states; outside S within (−1, 1)."""
         mask = given.to(seen.dtype)
+        plan = self.plan(torch.cat([seen, mask, noise], 1))
         inputs = torch.stack([seen, mask], 1).unflatten(2, (self._side, self._side))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         high = _active(self.first(inputs))
-        low = _active(self.second(high))
-        summary = _active(self.summary(torch.cat([low.mean((2, 3)), noise], 1)))
-        low = low + self.join(summary).view(len(seen), -1, self._low, self._low)
+        low = self.second(high) + plan.unflatten(1, (-1, self._low, self._low))
         low = self.blocks(_active(low))
-        middle = torch.cat([_active(self.third(low)), high], 1)
-        top = _active(self.fourth(_active(self.mixed(middle))))
-        x = torch.tanh(self.last(torch.cat([top, inputs], 1))).flatten(1)
-        return torch.where(given, seen, x)
+        middle = _active(self.third(torch.cat([_doubled(low), high], 1)))
+        top = _active(self.fourth(torch.cat([_doubled(middle), inputs], 1)))
+        return torch.where(given, seen, torch.tanh(self.last(top)).flatten(1))
 
 
 class ImageDiscriminator(nn.Module):
@@ -87,8 +91,8 @@ class ImageDiscriminator(nn.Module):
         self.second = nn.Conv2d(half, width, 4, stride=2, padding=1)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(depth)))
         self.third = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-        self.hidden = nn.Linear(2 * width * lowest**2, 2 * width)
-        self.last = nn.Linear(2 * width, 1)
+        self.hidden = nn.Linear(2 * width * lowest**2, 4 * width)
+        self.last = nn.Linear(4 * width, 1)
 
     def forward(self, x: Tensor, given: Tensor, whole: Tensor) -> Tensor:
         """Judge a batch, as `VectorDiscriminator.forward` states."""
@@ -116,6 +120,10 @@ class _Residual(nn.Module):
 
 def _active(x: Tensor) -> Tensor:
     return leaky_relu(x, _SLOPE)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _quarter(side: int) -> int:
