@@ -1,14 +1,14 @@
-"""What a BigLearn-GAN is trained with, and the settings that were found for each data set."""
+"""What a BigLearn-GAN is trained with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_gan.data import DATA
 from biglearn_gan.tasks import TaskLaw
 
-__all__ = ["OBJECTIVES", "Config", "config_for"]
+__all__ = ["OBJECTIVES", "Config"]
 
 OBJECTIVES = ("joint", "big", "communication", "energy", "energy alone")
 
@@ -106,55 +106,3 @@ class Config:
     def scores_energy(self) -> bool:
         """Whether the energy score takes part."""
         return self.objective in ("energy", "energy alone")
-
-
-_SETTINGS = {
-    "ring8": Config(data="ring8", fourier=True, energy_weight=0.5),
-    "gmm4": Config(data="gmm4"),
-    "digits": Config(
-        data="digits",
-        iterations=9000,
-        batch_size=128,
-        p_whole=0.8,
-        energy_weight=0.5,
-        width=256,
-        n_noise=32,
-        learning_rate=5e-4,
-        penalty=0.5,
-        last_penalty=0.1,
-    ),
-    "fashion": Config(
-        data="fashion",
-        iterations=12000,
-        batch_size=64,
-        p_whole=0.8,
-        energy_weight=0.05,
-        width=64,
-        depth=2,
-        n_noise=64,
-        convolutions=True,
-        learning_rate=5e-4,
-        penalty=1.0,
-        last_penalty=0.1,
-        penalty_every=4,
-        average=0.998,
-    ),
-}
-
-
-def config_for(data: str, objective: str = "big", **changes: object) -> Config:
-    """Give the settings of a data set under an objective.
-
-    Parameters
-    ----------
-    data, objective : str
-        As in `Config`.
-    **changes : object
-        Settings to replace.
-
-    Returns
-    -------
-    config : Config
-    """
-    settings = _SETTINGS.get(data) or Config(data=data)
-    return replace(settings, objective=objective, **changes)

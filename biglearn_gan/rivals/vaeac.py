@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.experiments.network_training import Checkpoint, training_arithmetic
 from biglearn_core.system.progress import progress_bar
 from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.data import Data
 from biglearn_gan.rivals.vaeac_model import VAEAC, Bound, Gaussian, VAEACConfig
 from biglearn_gan.sampler import check_question
-from BL_vs_deepClustering.peers.training import Checkpoint, training_arithmetic
 
 __all__ = [
     "VAEAC_CURVES",

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from biglearn_gan.config import OBJECTIVES, Config, config_for
+from biglearn_gan.config import OBJECTIVES, Config
 from biglearn_gan.data import load_data
 from biglearn_gan.generator import GeneratorSampler
+from biglearn_gan.settings import config_for
 from biglearn_gan.training import train
 from tests.helpers import killed_after
 
