@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -41,7 +41,7 @@ class Model:
 
     arrays: Mapping[str, np.ndarray]
     seconds: float = 0.0
-    curves: Mapping[str, np.ndarray] = MappingProxyType({})
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
