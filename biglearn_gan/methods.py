@@ -15,6 +15,7 @@ from biglearn_gan.data import DATA, Data
 from biglearn_gan.generator import GeneratorSampler
 from biglearn_gan.rivals.fills import IgnoreObserved, MeanFill, NearestFill
 from biglearn_gan.rivals.mixture import MixtureSampler
+from biglearn_gan.rivals.vaeac import VAEACConfig, VAEACSampler, train_vaeac, vaeac_config
 from biglearn_gan.sampler import ConditionalSampler
 from biglearn_gan.settings import config_for
 from biglearn_gan.training import train
@@ -102,15 +103,44 @@ def settings_of(method: str, data: str, *, iterations: int | None = None) -> Any
     return replace(settings, iterations=min(own, iterations))
 
 
-def _gan(label: str, objective: str, **changes: Any) -> Method:
+def _gan(
+    label: str,
+    objective: str,
+    *,
+    restore: Callable[..., ConditionalSampler] = GeneratorSampler.from_arrays,
+    **changes: Any,
+) -> Method:
     return Method(
         label=label,
         settings=partial(config_for, objective=objective),
         train=_train_gan,
-        restore=GeneratorSampler.from_arrays,
+        restore=restore,
         code=train.__module__,
         **changes,
     )
+
+
+def _ignoring_gan(
+    data: Data, settings: Config, arrays: Mapping[str, np.ndarray]
+) -> ConditionalSampler:
+    return IgnoreObserved(GeneratorSampler.from_arrays(data, settings, arrays))
+
+
+def _vaeac(label: str, *, noise: bool = True, **changes: Any) -> Method:
+    return Method(
+        label=label,
+        settings=vaeac_config,
+        train=_train_vaeac,
+        restore=partial(VAEACSampler.from_arrays, noise=noise),
+        code=train_vaeac.__module__,
+        **changes,
+    )
+
+
+def _train_vaeac(data: Data, settings: VAEACConfig, **options: Any) -> Model:
+    trained = train_vaeac(data, settings, **options)
+    curves = {"iterations": trained.iterations, **trained.curves}
+    return Model(trained.sampler.arrays(), trained.seconds, curves)
 
 
 def _train_gan(data: Data, settings: Config, **options: Any) -> Model:
@@ -140,6 +170,17 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "communication": _gan("BigLearn-GAN + communication", "communication"),
         "energy": _gan("BigLearn-GAN + energy score (ours)", "energy"),
         "energy-alone": _gan("energy score alone", "energy alone"),
+        "vaeac": _vaeac("VAEAC, trained by likelihood"),
+        "vaeac-means": _vaeac(
+            "VAEAC, its decoder's means", noise=False, data=IMAGES, model_of="vaeac"
+        ),
+        "pasted": _gan(
+            "BigLearn-GAN + energy score, x_S pasted",
+            "energy",
+            restore=_ignoring_gan,
+            data=IMAGES,
+            model_of="energy",
+        ),
         "mean": _untrained("mean fill", lambda data: MeanFill(data.train)),
         "nearest": _untrained("1-NN fill", lambda data: NearestFill(data.train, k=1)),
         "nearest-10": _untrained("10-NN fill", lambda data: NearestFill(data.train, k=10)),

@@ -9,8 +9,10 @@ from biglearn_gan.config import Config
 __all__ = ["config_for"]
 
 _SETTINGS = {
-    "ring8": Config(data="ring8", fourier=True, energy_weight=0.5),
-    "gmm4": Config(data="gmm4"),
+    "ring8": Config(
+        data="ring8", fourier=True, energy_weight=0.5, p_nothing_given=0.05, penalty_every=2
+    ),
+    "gmm4": Config(data="gmm4", penalty_every=4),
     "digits": Config(
         data="digits",
         iterations=9000,
@@ -22,6 +24,7 @@ _SETTINGS = {
         learning_rate=5e-4,
         penalty=0.5,
         last_penalty=0.1,
+        penalty_every=4,
     ),
     "fashion": Config(
         data="fashion",
