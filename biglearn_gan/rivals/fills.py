@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,8 @@ class NearestFill:
     train : Tensor of shape (N, D)
     k : int, default 1
         How many are averaged: the nearest by Euclidean distance in the observed coordinates. Where
-        nothing is observed, one training row at random takes their place, for every draw another.
+        nothing is observed, a training row at random takes their place; of the draws that answer
+        one call none repeats a row before all have been drawn.
 
     Raises
     ------
@@ -74,17 +77,25 @@ class NearestFill:
         fill = torch.empty_like(x)
         masks, mask_of = observed.unique(dim=0, return_inverse=True)
         for m, mask in enumerate(masks):
+            if not mask.any():
+                continue
             for rows in (mask_of == m).nonzero().squeeze(1).split(self._chunk):
                 distances = torch.cdist(x[rows][:, mask], train[:, mask])
                 nearest = distances.topk(self._k, largest=False).indices
                 fill[rows] = train[nearest].mean(1)
         draws = fill.expand(n, -1, -1).clone()
         unseen = ~observed.any(1)
-        chosen = torch.randint(
-            len(train), (n, int(unseen.sum())), generator=generator, device=x.device
-        )
+        n_unseen = int(unseen.sum())
+        chosen = self._without_repetition(n * n_unseen, generator).view(n, n_unseen)
         draws[:, unseen] = train[chosen]
         return torch.where(observed, x, draws)
+
+    def _without_repetition(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw training rows, none twice before all have been drawn."""
+        N, device = len(self._train), generator.device
+        n_orders = max(1, math.ceil(n / N))
+        orders = [torch.randperm(N, generator=generator, device=device) for _ in range(n_orders)]
+        return torch.cat(orders)[:n]
 
     @property
     def _chunk(self) -> int:
