@@ -25,6 +25,7 @@ from biglearn_gan.scoring import score
 __all__ = ["Comparison", "Run", "run"]
 
 _EXPERIMENT = "biglearn_gan"
+_MEASURING = score.__module__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +183,7 @@ class _Work:
         code = METHODS[trained].code
         models = ResultStore(_EXPERIMENT, _Model(data, settings), module=code, root=root)
         own = _Scores(method, models.key)
-        scores = ResultStore(_EXPERIMENT, own, module=score.__module__, root=root)
+        scores = ResultStore(_EXPERIMENT, own, module=_MEASURING, root=root)
         return cls(data, method, settings, models, scores, device)
 
 

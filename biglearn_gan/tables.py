@@ -166,7 +166,8 @@ def difference_table(
                         "difference": gap.with_interval(measure.decimals, sign="+"),
                         "reading": _reading(gap, measure.sense),
                     })  # fmt: skip
-    return pd.DataFrame(table).set_index(["data", "pair", "measure"])
+    place = ["data", "pair", "measure"]
+    return pd.DataFrame(table, columns=[*place, "difference", "reading"]).set_index(place)
 
 
 def checks(runs: Sequence[Run]) -> list[str]:
