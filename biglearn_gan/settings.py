@@ -15,7 +15,7 @@ _SETTINGS = {
     "gmm4": Config(data="gmm4", penalty_every=4),
     "digits": Config(
         data="digits",
-        iterations=9000,
+        iterations=6000,
         batch_size=128,
         p_whole=0.8,
         energy_weight=0.5,
@@ -28,7 +28,7 @@ _SETTINGS = {
     ),
     "fashion": Config(
         data="fashion",
-        iterations=10_000,
+        iterations=6000,
         batch_size=64,
         p_whole=0.8,
         energy_weight=0.05,
