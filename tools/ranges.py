@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS_ALONE = ("BL_vs_deepClustering", "experiments", "faults", "repository", "reproduce")
+LOCKS_ALONE = (
+    "BL_vs_deepClustering",
+    "biglearn_gan",
+    "experiments",
+    "faults",
+    "repository",
+    "reproduce",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

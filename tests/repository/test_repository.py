@@ -269,6 +269,23 @@ def test_arrows_run_down_only():
         if own in ("experiments", "reproduce"):
             below.add("datasets")
         for name in imports(path):
-            assert not name.startswith("BL_vs_deepClustering"), (path, name)
+            assert not name.startswith(("BL_vs_deepClustering", "biglearn_gan")), (path, name)
             if name.startswith("biglearn_core."):
                 assert name.split(".")[1] in below, (path, name)
+
+
+GAN_FLOORS = (
+    *("sampler", "data", "tasks", "networks", "losses", "config", "generator", "training"),
+    *("settings", "measures", "rivals", "methods", "scoring", "run", "tables", "figures"),
+)
+
+
+def test_arrows_run_down_only_in_the_gan():
+    package = ROOT / "biglearn_gan"
+    for path in package.rglob("*.py"):
+        own = path.relative_to(package).with_suffix("").parts[0]
+        below = {*GAN_FLOORS[: GAN_FLOORS.index(own)]} if own in GAN_FLOORS else {*GAN_FLOORS}
+        for name in imports(path):
+            assert not name.startswith("BL_vs_deepClustering"), (path, name)
+            if name.startswith("biglearn_gan."):
+                assert name.split(".")[1] in {*below, *([own] if path.parent != package else [])}
