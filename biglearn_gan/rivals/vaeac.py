@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from biglearn_core.experiments.network_training import Checkpoint, training_arit
 from biglearn_core.system.progress import progress_bar
 from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.data import Data
-from biglearn_gan.rivals.vaeac_model import VAEAC, Bound, Gaussian, VAEACConfig
+from biglearn_gan.rivals.vaeac_model import VAEAC, Bound, Gaussian, VAEACConfig, vaeac_config
 from biglearn_gan.sampler import check_question
 
 __all__ = [
@@ -39,30 +38,6 @@ _CURVE_EVERY = 50
 _CHUNK = 2048
 # Range of pixels.
 _PIXELS = (-1.0, 1.0)
-
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "ring8": {},
-    "gmm4": {},
-    "digits": {"batch_size": 128, "p_whole": 0.8, "n_latent": 32, "width": 256},
-    "fashion": {"batch_size": 128, "p_whole": 0.8, "n_latent": 64, "width": 512},
-}
-
-
-def vaeac_config(data: str, **changes: Any) -> VAEACConfig:
-    """Give the settings that were found for a data set.
-
-    Parameters
-    ----------
-    data : str
-        As in `VAEACConfig`.
-    **changes : object
-        Settings to replace.
-
-    Returns
-    -------
-    config : VAEACConfig
-    """
-    return VAEACConfig(data=data, **(_SETTINGS.get(data, {}) | changes))
 
 
 class VAEACSampler:

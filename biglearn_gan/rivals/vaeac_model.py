@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_gan.data import DATA
 from biglearn_gan.tasks import TaskLaw, Tasks
 
-__all__ = ["VAEAC", "Bound", "Gaussian", "VAEACConfig", "kl_divergence"]
+__all__ = ["VAEAC", "Bound", "Gaussian", "VAEACConfig", "kl_divergence", "vaeac_config"]
 
 # Of the latent's standard deviations: where both collapse, their ratio is still a number.
 _LEAST_SD = 1e-3
@@ -46,7 +47,9 @@ class VAEACConfig:
     learning_rate : float
         Of Adam; constant for the first half, then to zero as a cosine.
     least_sigma, most_sigma : float
-        Bounds of the decoder's standard deviations, in the units of the data.
+        Bounds of the decoder's standard deviations, in the units of the data. Where the upper one
+        is as wide as the data, the decoder can do without z, and the joint law of distant modes
+        becomes one Gaussian.
     prior_mean_sd, prior_sd_rate : float
         σ_μ and σ_σ of the paper's regularisation, which keeps the prior's parameters from running
         away; the values are those of its authors' code.
@@ -58,17 +61,17 @@ class VAEACConfig:
     """
 
     data: str = "ring8"
-    iterations: int = 10_000
-    batch_size: int = 256
+    iterations: int = 6000
+    batch_size: int = 128
     p_whole: float = 0.7
     p_nothing_given: float = 0.35
     n_latent: int = 8
     width: int = 128
     depth: int = 3
     fourier: bool = False
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     least_sigma: float = 0.02
-    most_sigma: float = 1.0
+    most_sigma: float = 0.5
     prior_mean_sd: float = 1e4
     prior_sd_rate: float = 1e-4
 
@@ -92,6 +95,47 @@ class VAEACConfig:
     def tasks(self) -> TaskLaw:
         """The law of the tasks."""
         return TaskLaw(p_whole=self.p_whole, p_nothing_given=self.p_nothing_given)
+
+
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "ring8": {"iterations": 8000, "fourier": True, "most_sigma": 0.15},
+    "gmm4": {"iterations": 6000, "most_sigma": 0.3},
+    "digits": {
+        "iterations": 6000,
+        "p_whole": 0.8,
+        "n_latent": 32,
+        "width": 256,
+        "learning_rate": 1e-3,
+        "least_sigma": 0.1,
+        "most_sigma": 0.5,
+    },
+    "fashion": {
+        "iterations": 5000,
+        "p_whole": 0.8,
+        "n_latent": 64,
+        "width": 512,
+        "learning_rate": 1e-3,
+        "least_sigma": 0.05,
+        "most_sigma": 0.5,
+    },
+}
+
+
+def vaeac_config(data: str, **changes: Any) -> VAEACConfig:
+    """Give the settings that were found for a data set.
+
+    Parameters
+    ----------
+    data : str
+        As in `VAEACConfig`.
+    **changes : object
+        Settings to replace.
+
+    Returns
+    -------
+    config : VAEACConfig
+    """
+    return VAEACConfig(data=data, **(_SETTINGS.get(data, {}) | changes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +216,6 @@ class VAEAC(nn.Module):
     def __init__(self, n_features: int, config: VAEACConfig) -> None:
         super().__init__()
         width, depth, n_latent = config.width, config.depth, config.n_latent
-        self.n_latent = n_latent
         self._sigmas = math.log(config.least_sigma), math.log(config.most_sigma)
         self._mean_sd, self._sd_rate = config.prior_mean_sd, config.prior_sd_rate
         self._frequencies = _FREQUENCIES if config.fourier else ()
@@ -261,7 +304,9 @@ class VAEAC(nn.Module):
         prior, features = self.prior(torch.where(tasks.given, x, 0.0), tasks.given)
         proposal = self.propose(x, tasks)
         learnt = tasks.whole & ~tasks.given
-        log_density = self.decode(features, proposal.at(noise)).log_density(x)
+        law = self.decode(features, proposal.at(noise))
+        # Zeros where nothing is scored: a missing value there must not reach the gradient.
+        log_density = law.log_density(torch.where(learnt, x, 0.0))
         of_mean = -0.5 * (prior.mean / self._mean_sd).square()
         of_sd = self._sd_rate * (prior.sd.log() - prior.sd)
         return Bound(

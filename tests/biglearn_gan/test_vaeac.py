@@ -18,7 +18,7 @@ from biglearn_gan.rivals.vaeac import (
 )
 from biglearn_gan.rivals.vaeac_model import VAEAC, Gaussian, kl_divergence
 from biglearn_gan.tasks import Tasks
-from tests.BL_vs_deepClustering.small import killed_after
+from tests.helpers import killed_after
 
 TINY = VAEACConfig(
     iterations=60, batch_size=32, n_latent=3, width=16, depth=2, fourier=True, most_sigma=0.5
@@ -112,6 +112,13 @@ def test_the_bound_is_below_the_likelihood_in_expectation():
 def _half():
     given = torch.tensor([[True, True, False, False, False]])
     return given, torch.ones_like(given)
+
+
+def test_missing_values_outside_of_the_whole_reach_no_gradient():
+    model, task = untrained().requires_grad_(True), tasks(30, 5)
+    x = torch.where(task.whole, normal(30, 5), math.nan)
+    model.bound(x, task, normal(30, TINY.n_latent, seed=2)).elbo.mean().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
 
 
 @pytest.mark.parametrize("fourier", [False, True])
@@ -236,7 +243,7 @@ def test_a_sampler_comes_back_from_its_arrays(tmp_path):
 def test_every_law_of_a_correlated_plane_is_found(seed):
     """Means within 0.12, standard deviations within 0.1, the correlation of joint draws too."""
     config = VAEACConfig(
-        iterations=700, batch_size=128, n_latent=2, width=32, depth=2, learning_rate=5e-3
+        iterations=700, n_latent=2, width=32, depth=2, learning_rate=5e-3, most_sigma=1.0
     )
     sampler = train_vaeac(plane(), config, seed=seed).sampler
     generator = torch.Generator().manual_seed(7)
