@@ -15,6 +15,9 @@ from biglearn_core.system.progress import progress_bar
 
 __all__ = ["ImageNetwork", "NetworkConfig", "load_network", "train_network"]
 
+# Below zero. Of zero, most of the last hidden units die, and are no features.
+_SLOPE = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
@@ -66,15 +69,15 @@ class ImageNetwork(nn.Module):
     def reset(self, generator: torch.Generator) -> None:
         """Draw the weights anew (He et al., 2015); biases are zero."""
         for layer in self.children():
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.kaiming_normal_(layer.weight, a=_SLOPE, generator=generator)
             nn.init.zeros_(layer.bias)
 
     def features(self, X: Tensor) -> Tensor:
         """Give the last hidden layer of rows of pixels, shape (N, n_hidden)."""
         images = X.view(-1, 1, self._side, self._side)
         for layer in (self.first, self.second):
-            images = nn.functional.max_pool2d(layer(images).relu(), 2)
-        return self.hidden(images.flatten(1)).relu()
+            images = nn.functional.max_pool2d(_rectified(layer(images)), 2)
+        return _rectified(self.hidden(images.flatten(1)))
 
     def forward(self, X: Tensor) -> Tensor:
         """Give the logits of rows of pixels, shape (N, n_classes)."""
@@ -147,6 +150,10 @@ def load_network(
     network = ImageNetwork(side, len(kept.arrays["last.bias"]), config)
     network.load_state_dict({name: torch.from_numpy(a) for name, a in kept.arrays.items()})
     return network.eval()
+
+
+def _rectified(X: Tensor) -> Tensor:
+    return nn.functional.leaky_relu(X, _SLOPE)
 
 
 @dataclass(frozen=True)

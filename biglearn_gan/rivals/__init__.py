@@ -1,6 +1,7 @@
 """Samplers to compare with: mixtures, among them the truth where it is known, and simple fills."""
 
 from biglearn_gan.rivals.fills import IgnoreObserved, MeanFill, NearestFill
+from biglearn_gan.rivals.fitted import fit_mixture_sampler
 from biglearn_gan.rivals.mixture import MixtureSampler
 
-__all__ = ["IgnoreObserved", "MeanFill", "MixtureSampler", "NearestFill"]
+__all__ = ["IgnoreObserved", "MeanFill", "MixtureSampler", "NearestFill", "fit_mixture_sampler"]

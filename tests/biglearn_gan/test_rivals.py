@@ -4,8 +4,14 @@ import torch
 from scipy.stats import kstest
 
 from biglearn_core.gmm import GMM
-from biglearn_gan.data import load_data
-from biglearn_gan.rivals import IgnoreObserved, MeanFill, MixtureSampler, NearestFill
+from biglearn_gan.data import Data, load_data
+from biglearn_gan.rivals import (
+    IgnoreObserved,
+    MeanFill,
+    MixtureSampler,
+    NearestFill,
+    fit_mixture_sampler,
+)
 from tests.helpers import random_gmm
 
 
@@ -233,3 +239,79 @@ def test_the_oracle_of_data_completes_them():
     )[0]
     radius = draws.norm(dim=1)
     assert (radius - 1.4).abs().mean() < 0.1
+
+
+def test_neighbours_of_nothing_do_not_repeat_before_all_have_come():
+    train = torch.arange(20.0)[:, None]
+    nothing = torch.zeros(1, dtype=torch.bool)
+    draws = NearestFill(train).sample(torch.zeros(25, 1), nothing, 2, generator=seeded(0))
+    counts = draws.flatten().long().bincount(minlength=20)
+    assert set(counts.tolist()) == {2, 3}
+
+
+def test_one_component_is_the_gaussian_of_the_moments():
+    ring = load_data("ring8")
+    mixture = fit_mixture_sampler(ring, 1, 0).mixture
+    X = ring.train.double()
+    torch.testing.assert_close(mixture.means[0], X.mean(0))
+    torch.testing.assert_close(mixture.covariances[0], torch.cov(X.T, correction=0))
+
+
+def test_the_fitted_mixture_of_the_ring_has_its_modes():
+    ring = load_data("ring8")
+    mixture = fit_mixture_sampler(ring, 8, 0).mixture
+    distances = torch.cdist(mixture.means, ring.truth.means)
+    assert distances.min(0).values.max() < 0.02
+    assert mixture.weights.min() > 0.11
+
+
+def images(n, side, *, levels=9, seed=0):
+    """Two kinds of smooth images in few values; the first pixel is always black."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(2, size=n)
+    ramp = np.linspace(-1, 1, side * side)
+    X = np.where(kind[:, None], ramp, -ramp) * rng.uniform(0.3, 1, (n, 1))
+    X = X + 0.1 * rng.standard_normal(X.shape)
+    X = (X.clip(-1, 1) * (levels // 2)).round() / (levels // 2)
+    X[:, 0] = -1
+    X = torch.tensor(X, dtype=torch.float32)
+    return Data("images", X[: n // 2], X[n // 2 :], torch.arange(side * side), side)
+
+
+def test_a_mixture_of_few_pixels_is_fitted_to_all_of_them():
+    data = images(600, 3)
+    sampler = fit_mixture_sampler(data, 2, 0)
+    assert sampler.clip == (-1.0, 1.0)
+    # The pixel that never changes has the variance of the noise, (1/4)² / 12.
+    variances = sampler.mixture.covariances[:, 0, 0]
+    torch.testing.assert_close(variances, torch.full_like(variances, 1 / 192), rtol=0.2, atol=0)
+    observed = torch.zeros(9, dtype=torch.bool)
+    observed[-1] = True
+    draws = sampler.sample(data.test[:50], observed, 20, generator=seeded(0))
+    rising = draws[..., -2].mean(0) > 0
+    assert (rising == (data.test[:50, -1] > 0)).double().mean() > 0.9
+
+
+def test_a_mixture_of_many_pixels_has_common_factors():
+    data = images(500, 11)
+    mixture = fit_mixture_sampler(data, 2, 0, n_factors=3).mixture
+    assert mixture.n_features == 121
+    # Between components only as many directions differ as there are factors.
+    difference = mixture.covariances[0] - mixture.covariances[1]
+    assert int((torch.linalg.eigvalsh(difference).abs() > 1e-9).sum()) <= 3
+    one = fit_mixture_sampler(data, 1, 0, n_factors=3).mixture
+    noise = torch.linalg.eigvalsh(one.covariances[0])
+    assert 0.01 <= noise[0] < noise[-4] < 0.05  # but for the three factors
+    X = data.train.double()
+    total = one.covariances[0].diagonal().sum()
+    assert total == pytest.approx(X.var(0).sum().item(), rel=0.1)
+
+
+def test_numbers_of_a_fit_out_of_range_are_refused():
+    data = images(40, 11)
+    with pytest.raises(ValueError, match="n_components"):
+        fit_mixture_sampler(data, 0, 0)
+    with pytest.raises(ValueError, match="n_rows"):
+        fit_mixture_sampler(data, 5, 0, n_rows=4)
+    with pytest.raises(ValueError, match="n_factors"):
+        fit_mixture_sampler(data, 2, 0, n_factors=122)
