@@ -30,6 +30,9 @@ __all__ = ["ImageScores", "measure_images"]
 # Of the principal components of an image of so many pixels: 20 of 64, 64 of 784.
 _FEW_PIXELS, _FEW_COMPONENTS, _MANY_COMPONENTS = 100, 20, 64
 
+# Training images that settle the components.
+_ROWS_OF_COMPONENTS = 10_000
+
 # Of the comparisons, for `seeded`.
 _ROWS, _JOINT, _MASKS, _COMPLETED = range(4)
 
@@ -168,7 +171,8 @@ def _score_generated(
     joint: Tensor, data: Data, rows: Tensor, classifier: ImageClassifier
 ) -> dict[str, float]:
     n_components = _FEW_COMPONENTS if data.n_features <= _FEW_PIXELS else _MANY_COMPONENTS
-    project = PrincipalComponents(data.train.cpu().numpy(), n_components)
+    every = max(1, len(data.train) // _ROWS_OF_COMPONENTS)
+    project = PrincipalComponents(data.train[::every].cpu().numpy(), n_components)
     features = [classifier.features(X).numpy() for X in (joint, data.test)]
     n = min(len(joint), len(rows))
     real, drawn = data.test[rows[:n]], joint[:n]

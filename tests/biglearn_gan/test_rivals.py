@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -249,8 +251,13 @@ def test_neighbours_of_nothing_do_not_repeat_before_all_have_come():
     assert set(counts.tolist()) == {2, 3}
 
 
-def test_one_component_is_the_gaussian_of_the_moments():
+def small_ring():
     ring = load_data("ring8")
+    return dataclasses.replace(ring, train=ring.train[:2000])
+
+
+def test_one_component_is_the_gaussian_of_the_moments():
+    ring = small_ring()
     mixture = fit_mixture_sampler(ring, 1, 0).mixture
     X = ring.train.double()
     torch.testing.assert_close(mixture.means[0], X.mean(0))
@@ -258,11 +265,11 @@ def test_one_component_is_the_gaussian_of_the_moments():
 
 
 def test_the_fitted_mixture_of_the_ring_has_its_modes():
-    ring = load_data("ring8")
+    ring = small_ring()
     mixture = fit_mixture_sampler(ring, 8, 0).mixture
     distances = torch.cdist(mixture.means, ring.truth.means)
-    assert distances.min(0).values.max() < 0.02
-    assert mixture.weights.min() > 0.11
+    assert distances.min(0).values.max() < 0.03
+    assert mixture.weights.min() > 0.1
 
 
 def images(n, side, *, levels=9, seed=0):
