@@ -98,7 +98,7 @@ class VAEACConfig:
 
 
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "ring8": {"iterations": 8000, "fourier": True, "most_sigma": 0.15},
+    "ring8": {"iterations": 12_000, "fourier": True, "most_sigma": 0.15},
     "gmm4": {"iterations": 6000, "most_sigma": 0.3},
     "digits": {
         "iterations": 6000,
@@ -107,16 +107,16 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "width": 256,
         "learning_rate": 1e-3,
         "least_sigma": 0.1,
-        "most_sigma": 0.5,
+        "most_sigma": 0.25,
     },
     "fashion": {
-        "iterations": 5000,
+        "iterations": 12_000,
         "p_whole": 0.8,
         "n_latent": 64,
         "width": 512,
         "learning_rate": 1e-3,
         "least_sigma": 0.05,
-        "most_sigma": 0.5,
+        "most_sigma": 0.25,
     },
 }
 
