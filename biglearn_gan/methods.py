@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from biglearn_core.gmm import GMM
+from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.config import Config
 from biglearn_gan.data import DATA, Data
 from biglearn_gan.generator import GeneratorSampler
 from biglearn_gan.rivals.fills import IgnoreObserved, MeanFill, NearestFill
+from biglearn_gan.rivals.fitted import fit_mixture_sampler
 from biglearn_gan.rivals.mixture import MixtureSampler
 from biglearn_gan.rivals.vaeac import VAEACConfig, VAEACSampler, train_vaeac, vaeac_config
 from biglearn_gan.sampler import ConditionalSampler
@@ -43,6 +46,19 @@ class Model:
     arrays: Mapping[str, np.ndarray]
     seconds: float = 0.0
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of a mixture.
+
+    Parameters
+    ----------
+    n_components : int
+        K.
+    """
+
+    n_components: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,30 @@ def _train_gan(data: Data, settings: Config, **options: Any) -> Model:
     return Model(trained.sampler.arrays(), trained.seconds, curves)
 
 
+def _mixture(label: str, n_components: Mapping[str, int]) -> Method:
+    return Method(
+        label=label,
+        settings=lambda name: MixtureConfig(n_components[name]),
+        train=_fit_mixture,
+        restore=_mixture_sampler,
+        code=fit_mixture_sampler.__module__,
+        data=tuple(n_components),
+    )
+
+
+def _fit_mixture(data: Data, settings: MixtureConfig, *, seed: int, **options: Any) -> Model:
+    clock = Stopwatch()
+    sampler = fit_mixture_sampler(data, settings.n_components, seed)
+    return Model(sampler.mixture.arrays(), clock.read())
+
+
+def _mixture_sampler(
+    data: Data, settings: MixtureConfig, arrays: Mapping[str, np.ndarray]
+) -> ConditionalSampler:
+    clip = None if data.side is None else (-1.0, 1.0)
+    return MixtureSampler(GMM.from_arrays(arrays), clip=clip)
+
+
 def _untrained(
     label: str, sampler: Callable[[Data], ConditionalSampler], data: tuple[str, ...] = DATA
 ) -> Method:
@@ -170,6 +210,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "communication": _gan("BigLearn-GAN + communication", "communication"),
         "energy": _gan("BigLearn-GAN + energy score (ours)", "energy"),
         "energy-alone": _gan("energy score alone", "energy alone"),
+        # The number of the truth where there is one; of images, three for every class.
+        "mixture": _mixture(
+            "mixture by BigLearn-EM", {"ring8": 8, "gmm4": 5, "digits": 30, "fashion": 30}
+        ),
+        "gaussian": _mixture("one Gaussian", {"gmm4": 1, "digits": 1, "fashion": 1}),
         "vaeac": _vaeac("VAEAC, trained by likelihood"),
         "vaeac-means": _vaeac(
             "VAEAC, its decoder's means", noise=False, data=IMAGES, model_of="vaeac"
