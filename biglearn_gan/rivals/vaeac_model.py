@@ -116,7 +116,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "width": 512,
         "learning_rate": 1e-3,
         "least_sigma": 0.05,
-        "most_sigma": 0.25,
+        "most_sigma": 0.5,
     },
 }
 
