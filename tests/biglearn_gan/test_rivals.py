@@ -6,12 +6,16 @@ import torch
 from scipy.stats import kstest
 
 from biglearn_core.gmm import GMM
+from biglearn_core.system.persistence import load_arrays, save_arrays
 from biglearn_gan.data import Data, load_data
 from biglearn_gan.rivals import (
+    FittedMixture,
     IgnoreObserved,
     MeanFill,
+    MixtureConfig,
     MixtureSampler,
     NearestFill,
+    fit_mixture,
     fit_mixture_sampler,
 )
 from tests.helpers import random_gmm
@@ -312,6 +316,21 @@ def test_a_mixture_of_many_pixels_has_common_factors():
     X = data.train.double()
     total = one.covariances[0].diagonal().sum()
     assert total == pytest.approx(X.var(0).sum().item(), rel=0.1)
+
+
+@pytest.mark.parametrize("side", [3, 11])
+def test_a_fitted_mixture_is_restored_from_its_file(side, tmp_path):
+    data = images(300, side)
+    fitted = fit_mixture(data, MixtureConfig(n_components=2, n_factors=3), 0)
+    save_arrays(tmp_path / "mixture.npz", fitted.arrays())
+    restored = FittedMixture.from_arrays(load_arrays(tmp_path / "mixture.npz"))
+    observed = torch.arange(side**2) % 2 == 0
+    draws = [
+        mixture.sampler().sample(data.test[:5], observed, 2, generator=seeded(0))
+        for mixture in (fitted, restored)
+    ]
+    assert torch.equal(*draws)
+    assert draws[0].abs().max() <= 1
 
 
 def test_numbers_of_a_fit_out_of_range_are_refused():
