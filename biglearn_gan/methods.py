@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from biglearn_core.gmm import GMM
 from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.config import Config
 from biglearn_gan.data import DATA, Data
 from biglearn_gan.generator import GeneratorSampler
 from biglearn_gan.rivals.fills import IgnoreObserved, MeanFill, NearestFill
-from biglearn_gan.rivals.fitted import fit_mixture_sampler
+from biglearn_gan.rivals.fitted import FittedMixture, MixtureConfig, fit_mixture
 from biglearn_gan.rivals.mixture import MixtureSampler
 from biglearn_gan.rivals.vaeac import VAEACConfig, VAEACSampler, train_vaeac, vaeac_config
 from biglearn_gan.sampler import ConditionalSampler
@@ -46,19 +45,6 @@ class Model:
     arrays: Mapping[str, np.ndarray]
     seconds: float = 0.0
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class MixtureConfig:
-    """The settings of a mixture.
-
-    Parameters
-    ----------
-    n_components : int
-        K.
-    """
-
-    n_components: int
 
 
 @dataclass(frozen=True)
@@ -168,25 +154,18 @@ def _train_gan(data: Data, settings: Config, **options: Any) -> Model:
 def _mixture(label: str, n_components: Mapping[str, int]) -> Method:
     return Method(
         label=label,
-        settings=lambda name: MixtureConfig(n_components[name]),
+        settings=lambda name: MixtureConfig(n_components=n_components[name]),
         train=_fit_mixture,
-        restore=_mixture_sampler,
-        code=fit_mixture_sampler.__module__,
+        restore=lambda data, settings, arrays: FittedMixture.from_arrays(arrays).sampler(),
+        code=fit_mixture.__module__,
         data=tuple(n_components),
     )
 
 
 def _fit_mixture(data: Data, settings: MixtureConfig, *, seed: int, **options: Any) -> Model:
     clock = Stopwatch()
-    sampler = fit_mixture_sampler(data, settings.n_components, seed)
-    return Model(sampler.mixture.arrays(), clock.read())
-
-
-def _mixture_sampler(
-    data: Data, settings: MixtureConfig, arrays: Mapping[str, np.ndarray]
-) -> ConditionalSampler:
-    clip = None if data.side is None else (-1.0, 1.0)
-    return MixtureSampler(GMM.from_arrays(arrays), clip=clip)
+    mixture = fit_mixture(data, settings, seed)
+    return Model(mixture.arrays(), clock.read())
 
 
 def _untrained(
