@@ -44,7 +44,7 @@ class SupportVectorClassifier:
     """
 
     def __init__(self, X: Tensor, labels: Tensor) -> None:
-        self._machine = SVC(C=10.0, decision_function_shape="ovo")
+        self._machine = SVC(C=10.0, decision_function_shape="ovo", random_state=0)
         self._machine.fit(X.cpu().numpy(), labels.cpu().numpy())
 
     def labels(self, X: Tensor) -> Tensor:

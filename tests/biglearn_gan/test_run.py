@@ -1,10 +1,11 @@
 """The comparison: kept, taken up after a kill, read again, and told."""
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from biglearn_core.system import persistence
 from biglearn_gan import figures, tables
 from biglearn_gan.__main__ import main
 from biglearn_gan.data import load_data
+from biglearn_gan.methods import METHODS, settings_of
 from biglearn_gan.run import Comparison, Run, run
 from tests.faults.surroundings import environment
 from tests.helpers import ROOT
@@ -62,6 +64,41 @@ def test_what_is_finished_is_only_read(runs, root, monkeypatch):
 
 def test_in_parallel_as_alone(runs, tmp_path):
     same(run(SMALL, root=tmp_path, n_jobs=2), runs)
+
+
+def test_a_method_may_use_the_model_of_another(tmp_path, monkeypatch):
+    images = replace(SMALL, data=("digits",), methods=("energy",), seeds=(0,), iterations=2)
+    (first,) = run(images, root=tmp_path, n_jobs=1)
+    monkeypatch.setattr("biglearn_gan.methods.train", None)
+    (second,) = run(replace(images, methods=("pasted",)), root=tmp_path, n_jobs=1)
+    assert second.seconds == first.seconds
+    given = first.draws["given/top"]
+    pasted, completed = (r.draws["completed/top"] for r in (second, first))
+    np.testing.assert_array_equal(pasted[:, given], completed[:, given])
+    assert not np.array_equal(pasted, completed)
+    assert second.scores.keys() == first.scores.keys()
+    drawn = [
+        figures.plot_images([first, second], load_data("digits"), methods=["energy", "pasted"]),
+        figures.plot_completions(
+            [first, second], load_data("digits"), question="2of16", methods=["energy", "pasted"]
+        ),
+        figures.plot_diversity([first, second], "digits", methods=["energy", "pasted"]),
+    ]
+    for i, figure in enumerate(drawn):
+        figure.savefig(tmp_path / f"{i}.png")
+    table = tables.completion_table([first, second], "digits", measure="vote")
+    assert table.shape == (2, 8)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_settings_and_code(name):
+    method = METHODS[name]
+    assert importlib.util.find_spec(method.code) is not None
+    for data in method.data:
+        settings = settings_of(name, data, iterations=3)
+        with pytest.raises(FrozenInstanceError):
+            settings.anything = 1
+        assert getattr(settings, "iterations", 3) == 3
 
 
 def run_until_killed(root, number):
