@@ -29,7 +29,7 @@ def score(
     sampler : ConditionalSampler
     data : Data
     seed : int
-        Of its draws; what it is asked does not depend on it.
+        Of its draws, and of what it is asked, which is the same for every sampler.
 
     Returns
     -------
