@@ -9,6 +9,7 @@ setup(
     package_dir={FILES: "dataset"},
     package_data={
         "biglearn_core": ["py.typed"],
+        "biglearn_core.explorer": ["*.js", "*.css"],
         "biglearn_core.experiments": ["*/*.yaml"],
         FILES: ["*.csv", "checksums.json", "README.md"],
     },

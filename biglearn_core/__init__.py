@@ -13,6 +13,7 @@ from biglearn_core.estimators import (
     MixtureSelection,
     combine_components,
 )
+from biglearn_core.explorer import explore
 from biglearn_core.fit import fit_biglearn_em, fit_joint_em
 from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
@@ -34,6 +35,7 @@ __all__ = [
     "MixtureRegressor",
     "MixtureSelection",
     "combine_components",
+    "explore",
     "fit_biglearn_em",
     "fit_joint_em",
     "load_dataset",

@@ -236,6 +236,7 @@ FLOORS = (
         "displays",
         "command",
         "experiments",
+        "explorer",
         "reproduce",
     ),
 )
@@ -266,7 +267,7 @@ def test_arrows_run_down_only():
         }.get(own)
         if below is None:
             below = {*FLOORS[: FLOORS.index(own)], *([own] if path.parent != core else [])}
-        if own in ("experiments", "reproduce"):
+        if own in ("experiments", "explorer", "reproduce"):
             below.add("datasets")
         for name in imports(path):
             assert not name.startswith(("BL_vs_deepClustering", "biglearn_gan")), (path, name)

@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_package_and_the_five_sets_and_nothing_else(wheel):
     wanted = {
         str(path.relative_to(REPOSITORY))
         for path in own.rglob("*")
-        if path.suffix in (".py", ".yaml", ".typed")
+        if path.suffix in (".py", ".yaml", ".typed", ".js", ".css")
     }
     data = {path.name for path in DATASETS.glob("*.csv")} | {"checksums.json", "README.md"}
     assert len(data) == 7
@@ -105,6 +105,7 @@ def test_the_wheel_holds_the_package_and_the_five_sets_and_nothing_else(wheel):
     assert f"\nVersion: {biglearn_core.__version__}\n" in text
     assert re.findall(r"^Provides-Extra: (.*)$", text, flags=re.M) == [
         "plots",
+        "explore",
         "parquet",
         "dask",
         "reproduce",
