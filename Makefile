@@ -46,7 +46,7 @@ quick: ## reproduce with the quick values
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
 
 test: lint ## all checks: ruff, pytest, the notebooks at quick values
-	BIGLEARN_QUIET=1 $(BIN)/python -m pytest --quiet --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+	BIGLEARN_QUIET=1 $(BIN)/python -m pytest --quiet -rs --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks tests
 
 notebooks: $(READY) ## re-execute the notebooks in place at their quick values
@@ -67,7 +67,7 @@ docs: $(READY) ## build the API reference into docs/api
 bench: $(READY) ## run all benchmarks; one table and one plot in benchmarks/results (hours)
 	for name in em_step scaling threads gmm25_step fashion_step deep_training large_sets \
 			estimators_gmm25 estimators_grid public_sets hard_problems selection combining \
-			diagonal_step scale gmm25_hundred_seeds table; do \
+			diagonal_step scale gmm25_hundred_seeds explorer table; do \
 		echo "== $$name" && $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 data: $(READY) ## download further data sets: make data SETS="covtype connect-4"

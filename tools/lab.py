@@ -40,7 +40,7 @@ _FLAGS = (
 )
 
 # Seconds for the server to answer, and for what a page is waited for.
-_START, _PATIENCE = 60, 60
+_START, _PATIENCE = 120, 120
 
 
 def missing() -> str | None:
@@ -119,11 +119,12 @@ class Lab:
         -------
         text : str
         """
-        return self.script(
+        text: str = self.script(
             "return window.jupyterapp.shell.currentWidget.content.widgets[arguments[0]]"
             ".outputArea.node.innerText",
             cell,
         )
+        return text.strip()
 
     def script(self, code: str, *arguments: Any) -> Any:
         """Run JavaScript in the page.
@@ -146,7 +147,7 @@ class Lab:
         ----------
         code : str
         *arguments : object
-        seconds : float, default 60
+        seconds : float, default 120
 
         Returns
         -------

@@ -81,7 +81,8 @@ def _draw_panel(axes: Axes, panel: Panel, explorer: Explorer) -> None:
             (low + high) / 2, (low + high) / 2 + panel.directions[0],
             color="0.2", linewidth=1.3, linestyle="--",
         )  # fmt: skip
-    head = f"{panel.title}: {panel.log_likelihood:.3f} nats a row"
+    value = f"{panel.log_likelihood:.3f}".replace("-", "−")
+    head = f"{panel.title}: {value} nats a row"
     below = "" if panel.task == "fitted" else f"\ntask: {panel.task}"
     axes.set_title(head + below, fontsize="medium", loc="left")
 

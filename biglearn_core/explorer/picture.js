@@ -117,6 +117,9 @@ class Picture {
     this.curves.hidden = !scene.takes_steps;
     this.root.classList.toggle("bl-single", !scene.takes_steps);
     const parts = [`ellipses: ${percent(scene.coverage)} of each component`];
+    if (scene.colour_by === "uncertainty") {
+      parts.push("rows: the more uncertain, the stronger; the strongest have no majority");
+    }
     if (this.rows.length < scene.n_rows - scene.n_left_out) {
       parts.push(`${this.rows.length} of ${scene.n_rows} rows drawn`);
     }
@@ -153,7 +156,7 @@ class Picture {
     this.isScheduled = true;
     requestAnimationFrame(() => {
       this.isScheduled = false;
-      if (!this.isClosed && this.frame) this.draw();
+      if (!this.isClosed && this.frame && this.grid.clientWidth > 0) this.draw();
     });
   }
 
@@ -161,9 +164,10 @@ class Picture {
     const began = performance.now();
     this.ink = inks(this.root);
     const size = Math.max(this.grid.clientWidth / this.panels.length, 200);
-    this.sprites = sprites(this.scene, this.ink, radius(size, this.rows.length));
+    this.discs = discOf(radius(size, this.rows.length) * (window.devicePixelRatio || 1));
     for (const panel of this.panels) panel.draw();
     if (this.frame.curves) this.drawCurves();
+    this.nameSliders();
     this.root.dataset.steps = this.frame.n_steps ?? "";
     const ended = performance.now();
     if (this.answered !== null) {
@@ -178,6 +182,15 @@ class Picture {
       this.lastDrawn = ended;
       this.answered = null;
       if (this.isPlaying) this.timer = setTimeout(() => this.ask("step"), this.rest());
+    }
+  }
+
+  // ipywidgets writes the label of a slider beside its handles, and gives these no name.
+  nameSliders() {
+    const controls = this.root.closest(".widget-vbox")?.parentElement;
+    for (const handle of controls?.querySelectorAll("[role=slider]:not([aria-label])") ?? []) {
+      const label = handle.closest(".widget-inline-hbox")?.querySelector("label");
+      if (label) handle.setAttribute("aria-label", label.textContent);
     }
   }
 
@@ -285,26 +298,34 @@ class Panel {
     this.showTip();
   }
 
+  // Thousands of discs are blended into a bitmap here, which is many times as fast as the canvas is.
   drawRows(context, place) {
-    const { points, sprites, scene } = this.picture;
-    const half = sprites.size / 2;
-    const stamp = (i, sprite) =>
-      context.drawImage(
-        sprite, place.x(points[2 * i]) - half, place.y(points[2 * i + 1]) - half,
-        sprites.size, sprites.size,
-      );
+    const { points, scene, ink, discs } = this.picture;
+    const { width, height } = this.canvas;
+    const bitmap = this.bitmap?.width === width && this.bitmap?.height === height
+      ? this.bitmap : new ImageData(width, height);
+    bitmap.data.fill(0);
+    this.bitmap = bitmap;
+    const dense = width / this.canvas.clientWidth;
     const n = this.labels.length;
+    const stamp = (i, colour) =>
+      blend(bitmap, dense * place.x(points[2 * i]), dense * place.y(points[2 * i + 1]), discs, colour);
     if (scene.colour_by === "component") {
-      const of = sprites.components;
-      for (let i = 0; i < n; i += 1) stamp(i, of[this.labels[i] % of.length]);
-      return;
+      const colours = scene.colours.map(ink.fill);
+      for (let i = 0; i < n; i += 1) stamp(i, colours[this.labels[i] % colours.length]);
+    } else {
+      const shades = ink.shades.map(() => []);
+      for (let i = 0; i < n; i += 1) {
+        const uncertainty = Math.min(2 * (1 - this.responsibilities[i] / 65535), 1);
+        shades[Math.round(uncertainty * (SHADES - 1))].push(i);
+      }
+      shades.forEach((rows, s) => rows.forEach((i) => stamp(i, ink.shades[s])));
     }
-    const shades = sprites.shades.map(() => []);
-    for (let i = 0; i < n; i += 1) {
-      const uncertainty = Math.min(2 * (1 - this.responsibilities[i] / 65535), 1);
-      shades[Math.round(uncertainty * (SHADES - 1))].push(i);
-    }
-    shades.forEach((rows, s) => rows.forEach((i) => stamp(i, sprites.shades[s])));
+    this.layer ??= document.createElement("canvas");
+    if (this.layer.width !== width) this.layer.width = width;
+    if (this.layer.height !== height) this.layer.height = height;
+    this.layer.getContext("2d", { willReadFrequently: true }).putImageData(bitmap, 0, 0);
+    context.drawImage(this.layer, 0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
   }
 
   drawDirections(context, place) {
@@ -557,19 +578,26 @@ function channels(colour) {
 
 function mixed(colour, other, share) {
   const [a, b] = [channels(colour), channels(other)];
-  return `rgb(${a.map((v, i) => Math.round((1 - share) * v + share * b[i])).join(",")})`;
+  return a.map((v, i) => Math.round((1 - share) * v + share * b[i]));
 }
 
 function inks(root) {
   const text = getComputedStyle(root).color;
   const [r, g, b] = (text.match(/[\d.]+/g) ?? [0, 0, 0]).map(Number);
   const isDark = 0.299 * r + 0.587 * g + 0.114 * b > 128; // light text is on a dark ground
+  const [certain, unsure, most] = isDark
+    ? ["#5A5A5A", "#E08A3C", "#FFFFFF"]
+    : ["#C4C4C4", "#D55E00", "#000000"];
+  const shade = (s) => (s < 0.5 ? mixed(certain, unsure, 2 * s) : mixed(unsure, most, 2 * s - 1));
+  const lines = (colour) =>
+    isDark ? mixed(colour === "#000000" ? "#CCCCCC" : colour, "#FFFFFF", 0.5) : mixed(colour, "#000000", 0.35);
   return {
     text,
     isDark,
     grid: isDark ? "rgba(255,255,255,0.14)" : "rgba(0,0,0,0.10)",
-    fill: (colour) => (isDark ? mixed(colour === "#000000" ? "#AAAAAA" : colour, "#FFFFFF", 0.18) : colour),
-    line: (colour) => mixed(colour === "#000000" && isDark ? "#CCCCCC" : colour, isDark ? "#FFFFFF" : "#000000", isDark ? 0.5 : 0.35),
+    fill: (colour) => (isDark ? mixed(colour === "#000000" ? "#AAAAAA" : colour, "#FFFFFF", 0.18) : channels(colour)),
+    line: (colour) => `rgb(${lines(colour).join(",")})`,
+    shades: Array.from({ length: SHADES }, (_, s) => shade(s / (SHADES - 1))),
   };
 }
 
@@ -577,25 +605,36 @@ function radius(size, n) {
   return Math.min(Math.max(Math.sqrt((0.1 * size * size) / (Math.PI * Math.max(n, 1))), 1.3), 3.6);
 }
 
-function sprites(scene, ink, r) {
-  const dense = window.devicePixelRatio || 1;
-  const size = 2 * r + 2;
-  const stamp = (colour, alpha) => {
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.ceil(size * dense);
-    const context = canvas.getContext("2d");
-    context.scale(canvas.width / size, canvas.width / size);
-    context.globalAlpha = alpha;
-    disc(context, size / 2, size / 2, r, colour);
-    return canvas;
-  };
-  const [certain, unsure, most] = ink.isDark
-    ? ["#5A5A5A", "#E08A3C", "#FFFFFF"]
-    : ["#C4C4C4", "#D55E00", "#000000"];
-  const shade = (s) => (s < 0.5 ? mixed(certain, unsure, 2 * s) : mixed(unsure, most, 2 * s - 1));
-  return {
-    size,
-    components: scene.colours.map((colour) => stamp(ink.fill(colour), 0.7)),
-    shades: Array.from({ length: SHADES }, (_, s) => stamp(shade(s / (SHADES - 1)), 0.9)),
-  };
+// How much of every pixel about its centre a disc covers, for centres at whole pixels.
+function discOf(r) {
+  const reach = Math.ceil(r + 0.5);
+  const disc = { dx: [], dy: [], alpha: [] };
+  for (let dy = -reach; dy <= reach; dy += 1) {
+    for (let dx = -reach; dx <= reach; dx += 1) {
+      const share = Math.min(Math.max(r + 0.5 - Math.hypot(dx, dy), 0), 1);
+      if (share === 0) continue;
+      disc.dx.push(dx);
+      disc.dy.push(dy);
+      disc.alpha.push(0.7 * share);
+    }
+  }
+  return disc;
+}
+
+function blend({ data, width, height }, x, y, disc, colour) {
+  const column = Math.round(x);
+  const row = Math.round(y);
+  for (let i = 0; i < disc.alpha.length; i += 1) {
+    const px = column + disc.dx[i];
+    const py = row + disc.dy[i];
+    if (px < 0 || py < 0 || px >= width || py >= height) continue;
+    const at = 4 * (py * width + px);
+    const over = disc.alpha[i];
+    const under = (data[at + 3] / 255) * (1 - over);
+    const both = over + under;
+    data[at] = (colour[0] * over + data[at] * under) / both;
+    data[at + 1] = (colour[1] * over + data[at + 1] * under) / both;
+    data[at + 2] = (colour[2] * over + data[at + 2] * under) / both;
+    data[at + 3] = 255 * both;
+  }
 }
