@@ -22,7 +22,15 @@ from biglearn_core.reproduce.claims import (
     deep_record,
     rows,
 )
-from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
+from biglearn_core.reproduce.readme import (
+    PAGE,
+    README,
+    methods_table,
+    recorded,
+    summary_lines,
+    with_table,
+    written,
+)
 from biglearn_core.reproduce.records import Record
 from biglearn_core.reproduce.report import main, read_sources, write_report
 from tests.helpers import ROOT
@@ -309,7 +317,7 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
     path.write_text(content)
     assert main(["--root", str(tmp_path)]) == 1
     monkeypatch.setattr(readme, "recorded", lambda: recorded(path.parent))
-    before = README.read_bytes()
+    before = README.read_bytes(), PAGE.read_bytes()
     assert readme.main([]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -318,7 +326,7 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
         assert line.endswith(f"delete it and run `make reproduce`, or restore it by `git checkout "
                              f"-- {path}`")  # fmt: skip
     assert not (tmp_path / "index.html").exists()
-    assert README.read_bytes() == before
+    assert (README.read_bytes(), PAGE.read_bytes()) == before
 
 
 def test_equal_scores_of_all_seeds_are_no_division_by_zero():
@@ -387,9 +395,30 @@ def test_every_protocol_names_its_own_best_peer_and_all_peers_need_their_seeds()
     assert "peers 1 to 3" in row.fair
 
 
-def test_the_readme_shows_the_results_of_record():
-    text = README.read_text(encoding="utf-8")
-    assert with_tables(text) == text
+def test_the_pages_show_the_results_of_record():
+    texts = written()
+    assert set(texts) == {README, PAGE}
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_summary_counts_every_claim_and_leaves_out_what_was_not_run():
+    lines = summary_lines(recorded()).splitlines()
+    assert len(lines) == 6
+    head = lines[0].removeprefix("- ")
+    n, *counts = map(int, re.findall(r"\d+", head))
+    assert n == sum(counts) == len(rows(recorded()))
+    alone = summary_lines({"gmm25_hundred": Record.of(hundred(96, joint=3))}).splitlines()
+    assert "BigLearn-EM in 96 of 100, Joint-EM in 3 of 100" in alone[1]
+    assert "Pendigits" not in "".join(alone[2:])
+    below, above = (
+        summary_lines(
+            {"fashion": Record.of(fashion(acc, acc)), "deep_clustering": Record.of(peers)}
+        )
+        for acc, peers in ((0.5, beside(0.5, 0.4, 3)), (0.7, beside(0.7, 0.4, 3)))
+    )
+    assert below.endswith("(as good on raw pixels: not reproduced).")
+    assert above.endswith("(as good on raw pixels: reproduced).")
 
 
 def test_the_table_of_methods_keeps_others_figures_apart():
