@@ -44,6 +44,10 @@ PICTURES = ("results/record/figures", "benchmarks/results")
 # For notebooks that find all they need in the installed package; others need the checkout.
 COLAB = ("00_quickstart", "01_gmm25", "02_realworld")
 
+# On the site the page of a run is that of the results of record.
+_REPORT = "`results/index.html`"
+_REPORT_HERE = '<a href="report.html">the report page</a>'
+
 _NOT_KEPT = (
     "**Quick values**, for a look in a minute: no run of this notebook at the paper's settings has "
     "been kept yet (`make reproduce`); results of record are on the page *The paper, reproduced*."
@@ -97,8 +101,8 @@ def stage(source: Path, *, repository: str | None = None) -> None:
     skip = shutil.ignore_patterns("__pycache__", "site", "*.pyc", "build.py")
     shutil.copytree(DOCS, source, ignore=skip)
     for page in source.rglob("*.md"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace("](../", "]("), encoding="utf-8")
+        text = page.read_text(encoding="utf-8").replace("](../", "](")
+        page.write_text(text.replace(_REPORT, _REPORT_HERE), encoding="utf-8")
     for name in BESIDE:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, source / name)

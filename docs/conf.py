@@ -20,6 +20,8 @@ nb_merge_streams = True
 myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]
 
+default_role = "py:obj"  # a link where there is something of the name, else code
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings tell types, with shapes and units
 autodoc_member_order = "groupwise"
 autodoc_class_signature = "mixed"
@@ -31,12 +33,13 @@ html_title = "BigLearn-EM"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["report"]
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 html_last_updated_fmt = None
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

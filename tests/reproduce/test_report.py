@@ -14,11 +14,13 @@ from scipy.stats import t as student
 from biglearn_core.experiments import record as shape
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS, SCORES
 from biglearn_core.reproduce import readme
+from biglearn_core.reproduce.captions import EXPERIMENTS_IN_WORDS, caption
 from biglearn_core.reproduce.claims import (
     CAVEAT,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
+    Row,
     deep_record,
     rows,
 )
@@ -31,7 +33,7 @@ from biglearn_core.reproduce.readme import (
     with_table,
     written,
 )
-from biglearn_core.reproduce.records import Record
+from biglearn_core.reproduce.records import EXPERIMENTS, Record
 from biglearn_core.reproduce.report import main, read_sources, write_report
 from tests.helpers import ROOT
 
@@ -233,10 +235,43 @@ def test_the_page_of_record_stands_alone(tmp_path):
     assert not page.open
     assert "script" not in page.tags
     assert page.links
-    assert all(link.startswith("data:") for link in page.links)
-    assert page.tags.count("tr") == len(found) + 1
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert page.tags.count("tr") == len(found) + page.tags.count("table")
     figures = list((tmp_path / "record" / "figures").glob("*.png"))
     assert page.tags.count("img") == len(figures)
+
+
+def test_the_page_begins_with_the_newest_experiment_and_counts_in_plain_words(tmp_path):
+    shutil.copytree(ROOT / "results" / "record", tmp_path / "record")
+    found = write_report(root=tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<h2 id="(\w+)">', text)
+    assert shown == [name for name in reversed(EXPERIMENTS) if name in shown]
+    assert set(shown) == {row.experiment for row in found}
+    head = re.search(r"Of (\d+) claims: ([^<]*)", text)
+    assert int(head.group(1)) == len(found) == sum(map(int, re.findall(r"\d+", head.group(2))))
+    assert "How to read." in text
+
+
+def test_every_experiment_has_a_question_and_every_figure_of_record_a_sentence():
+    for name in EXPERIMENTS:
+        assert name.endswith("_seeds") or EXPERIMENTS_IN_WORDS[name].question.endswith("?"), name
+    for name, source in read_sources(ROOT / "results").items():
+        for path in source.figures:
+            if path.parent.parent.name == "record":
+                sentence = caption(name, path.stem.removeprefix(f"{name}_"))
+                assert len(sentence.split()) > 5, path.name
+                assert sentence.endswith("."), path.name
+
+
+def test_a_verdict_or_experiment_without_words_is_shown_all_the_same(tmp_path, monkeypatch):
+    row = Row(experiment="new", claim="c", published="p", source="s", verdict="of another kind")
+    monkeypatch.setattr("biglearn_core.reproduce.report.rows", lambda records: [row])
+    assert write_report(root=tmp_path) == [row]
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "of another kind" in text
+    assert '<h2 id="new">New</h2>' in text
+    assert caption("new", "some_figure") == "Some figure."
 
 
 def test_a_newer_run_comes_before_the_record(tmp_path):
