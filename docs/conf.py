@@ -34,6 +34,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["report"]
 html_context = {"default_mode": "auto"}
+html_sidebars = {name: [] for name in ("index", "install", "method")}  # nothing stands below them
 html_show_sourcelink = False
 html_copy_source = False
 html_last_updated_fmt = None
