@@ -99,6 +99,15 @@ def fit_joint_em(
         is damaged, holds more iterations than asked for, or is of another fit.
     ProcessesError
         When another process has failed or ended.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from biglearn_core import GMM, fit_joint_em
+    >>> X = torch.tensor([[-5.0], [-3.0], [3.0], [5.0]])
+    >>> start = GMM([0.5, 0.5], [[-1], [1]], [[[1.0]], [[1.0]]]).to(dtype=torch.float32)
+    >>> fit_joint_em(X, start, n_iter=20, covariance_floor=1e-5).model.means.flatten().round()
+    tensor([-4.,  4.])
     """
     processes = Processes.of(process_group)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
@@ -261,6 +270,19 @@ def fit_biglearn_em(
     References
     ----------
     Y. Cong and S. Li, "Big Learning Expectation Maximization", AAAI 2024, arXiv 2312.11926.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from biglearn_core import GMM, fit_biglearn_em
+    >>> X = torch.tensor([[-5.0, 0.0], [-3.0, 1.0], [3.0, 1.0], [5.0, 0.0]])
+    >>> start = GMM([0.5, 0.5], [[-1, 0], [1, 0]], [torch.eye(2).numpy()] * 2)
+    >>> result = fit_biglearn_em(
+    ...     X, start.to(dtype=torch.float32), n_iter=30, covariance_floor=0.1,
+    ...     weight_smoothing=0.5, seed=0,
+    ... )
+    >>> result.n_iter, result.model.n_components
+    (30, 2)
     """
     processes = Processes.of(process_group)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)

@@ -70,6 +70,17 @@ class GMM(Parameters):
 
     What is computed for a row does not depend on the other rows of its batch. Densities can be
     differentiated by points and parameters that require it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biglearn_core import GMM
+    >>> law = GMM([0.5, 0.5], [[0, 0], [4, 8]], [np.eye(2), np.eye(2)])
+    >>> law.predict([[1, 1], [3, 7]])
+    array([0, 1])
+    >>> law.condition([0], [4.0]).means.numpy().round(2)
+    array([[0.],
+           [8.]])
     """
 
     @in_kind

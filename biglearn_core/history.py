@@ -25,7 +25,7 @@ class History:
     task : int8 ndarray of shape (n_iter,)
         Position in `matching.TASK_KINDS`: joint 0, marginal 1, transformed marginal 2.
     n_coordinates : int64 ndarray of shape (n_iter,)
-        |T|.
+        Size of T.
     log_likelihood : float64 ndarray of shape (n_iter,)
         Mean log p(y_T) before the last local step, in nats; of all coordinates in joint tasks.
     n_floored : int64 ndarray of shape (n_iter,)
@@ -58,6 +58,16 @@ class FitResult:
     converged : bool
         Whether the log-likelihood rose by less than `tol` (always False for BigLearn-EM, which runs
         its schedule to the end).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from biglearn_core import GMM, fit_joint_em
+    >>> X = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+    >>> result = fit_joint_em(X, GMM([1.0], [[0.0]], [[[1.0]]]), n_iter=9, tol=1e-6,
+    ...                       covariance_floor=1e-5)
+    >>> result.converged, result.n_iter, round(result.model.covariances.item(), 4)
+    (True, 3, 0.34)
     """
 
     model: GMM

@@ -136,7 +136,7 @@ class Schedule:
         -------
         kind : {"joint", "marginal", "transformed"}
         n_coordinates : int
-            |T|.
+            Size of T.
         """
         return self._begin(iteration, progress)[:2]
 

@@ -122,6 +122,13 @@ def load_dataset(
         are not integers, or values that are missing or not finite, an index in the place of the
         class or a first line that may be a header or not; for one beyond `max_bytes`; for too few
         rows to split; for columns too wide to scale.
+
+    Examples
+    --------
+    >>> from biglearn_core import load_dataset
+    >>> data = load_dataset("pendigits")
+    >>> data.X_train.shape, data.X_test.shape, data.n_classes
+    ((7494, 16), (3498, 16), 10)
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")

@@ -56,6 +56,15 @@ class CombinedComponents:
     merges : int64 ndarray of shape (K − 1, 2)
         The pair that is merged at every step from K to 1, each by its first component; the smaller
         first, by which what they make is called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biglearn_core import BigLearnEM, combine_components
+    >>> X = np.random.default_rng(0).normal(size=(300, 2)) + np.repeat([[0, 0], [20, 0]], 150, 0)
+    >>> combined = combine_components(BigLearnEM(2, random_state=0).fit(X), X)
+    >>> combined.n_clusters, combined.groups
+    (2, ((0,), (1,)))
     """
 
     labels: np.ndarray

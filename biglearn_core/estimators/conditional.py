@@ -107,6 +107,16 @@ class ConditionalLaw:
     -----
     What is not kept is computed when it is asked for, from the rows that were given, in pieces of
     bounded memory. No answer for a row depends on the others, but for the draws of `sample`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biglearn_core import BigLearnEM
+    >>> x = np.linspace(0, 1, 200)
+    >>> model = BigLearnEM().fit(np.column_stack([x, 3 * x + 0.1 * np.sin(99 * x)]))
+    >>> law = model.condition([0], [[0.5]])
+    >>> law.means.round(1), law.quantile(0.5).round(1)
+    (array([[1.5]]), array([[1.5]]))
     """
 
     weights: np.ndarray

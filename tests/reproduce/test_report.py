@@ -14,16 +14,26 @@ from scipy.stats import t as student
 from biglearn_core.experiments import record as shape
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS, SCORES
 from biglearn_core.reproduce import readme
+from biglearn_core.reproduce.captions import EXPERIMENTS_IN_WORDS, caption
 from biglearn_core.reproduce.claims import (
     CAVEAT,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
+    Row,
     deep_record,
     rows,
 )
-from biglearn_core.reproduce.readme import README, methods_table, recorded, with_table, with_tables
-from biglearn_core.reproduce.records import Record
+from biglearn_core.reproduce.readme import (
+    PAGE,
+    README,
+    methods_table,
+    recorded,
+    summary_lines,
+    with_table,
+    written,
+)
+from biglearn_core.reproduce.records import EXPERIMENTS, Record
 from biglearn_core.reproduce.report import main, read_sources, write_report
 from tests.helpers import ROOT
 
@@ -225,10 +235,43 @@ def test_the_page_of_record_stands_alone(tmp_path):
     assert not page.open
     assert "script" not in page.tags
     assert page.links
-    assert all(link.startswith("data:") for link in page.links)
-    assert page.tags.count("tr") == len(found) + 1
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert page.tags.count("tr") == len(found) + page.tags.count("table")
     figures = list((tmp_path / "record" / "figures").glob("*.png"))
     assert page.tags.count("img") == len(figures)
+
+
+def test_the_page_begins_with_the_newest_experiment_and_counts_in_plain_words(tmp_path):
+    shutil.copytree(ROOT / "results" / "record", tmp_path / "record")
+    found = write_report(root=tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<h2 id="(\w+)">', text)
+    assert shown == [name for name in reversed(EXPERIMENTS) if name in shown]
+    assert set(shown) == {row.experiment for row in found}
+    head = re.search(r"Of (\d+) claims: ([^<]*)", text)
+    assert int(head.group(1)) == len(found) == sum(map(int, re.findall(r"\d+", head.group(2))))
+    assert "How to read." in text
+
+
+def test_every_experiment_has_a_question_and_every_figure_of_record_a_sentence():
+    for name in EXPERIMENTS:
+        assert name.endswith("_seeds") or EXPERIMENTS_IN_WORDS[name].question.endswith("?"), name
+    for name, source in read_sources(ROOT / "results").items():
+        for path in source.figures:
+            if path.parent.parent.name == "record":
+                sentence = caption(name, path.stem.removeprefix(f"{name}_"))
+                assert len(sentence.split()) > 5, path.name
+                assert sentence.endswith("."), path.name
+
+
+def test_a_verdict_or_experiment_without_words_is_shown_all_the_same(tmp_path, monkeypatch):
+    row = Row(experiment="new", claim="c", published="p", source="s", verdict="of another kind")
+    monkeypatch.setattr("biglearn_core.reproduce.report.rows", lambda records: [row])
+    assert write_report(root=tmp_path) == [row]
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "of another kind" in text
+    assert '<h2 id="new">New</h2>' in text
+    assert caption("new", "some_figure") == "Some figure."
 
 
 def test_a_newer_run_comes_before_the_record(tmp_path):
@@ -309,7 +352,7 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
     path.write_text(content)
     assert main(["--root", str(tmp_path)]) == 1
     monkeypatch.setattr(readme, "recorded", lambda: recorded(path.parent))
-    before = README.read_bytes()
+    before = README.read_bytes(), PAGE.read_bytes()
     assert readme.main([]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -318,7 +361,7 @@ def test_a_record_of_another_shape_ends_every_command_in_one_line(
         assert line.endswith(f"delete it and run `make reproduce`, or restore it by `git checkout "
                              f"-- {path}`")  # fmt: skip
     assert not (tmp_path / "index.html").exists()
-    assert README.read_bytes() == before
+    assert (README.read_bytes(), PAGE.read_bytes()) == before
 
 
 def test_equal_scores_of_all_seeds_are_no_division_by_zero():
@@ -387,9 +430,30 @@ def test_every_protocol_names_its_own_best_peer_and_all_peers_need_their_seeds()
     assert "peers 1 to 3" in row.fair
 
 
-def test_the_readme_shows_the_results_of_record():
-    text = README.read_text(encoding="utf-8")
-    assert with_tables(text) == text
+def test_the_pages_show_the_results_of_record():
+    texts = written()
+    assert set(texts) == {README, PAGE}
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_summary_counts_every_claim_and_leaves_out_what_was_not_run():
+    lines = summary_lines(recorded()).splitlines()
+    assert len(lines) == 6
+    head = lines[0].removeprefix("- ")
+    n, *counts = map(int, re.findall(r"\d+", head))
+    assert n == sum(counts) == len(rows(recorded()))
+    alone = summary_lines({"gmm25_hundred": Record.of(hundred(96, joint=3))}).splitlines()
+    assert "BigLearn-EM in 96 of 100, Joint-EM in 3 of 100" in alone[1]
+    assert "Pendigits" not in "".join(alone[2:])
+    below, above = (
+        summary_lines(
+            {"fashion": Record.of(fashion(acc, acc)), "deep_clustering": Record.of(peers)}
+        )
+        for acc, peers in ((0.5, beside(0.5, 0.4, 3)), (0.7, beside(0.7, 0.4, 3)))
+    )
+    assert below.endswith("(as good on raw pixels: not reproduced).")
+    assert above.endswith("(as good on raw pixels: reproduced).")
 
 
 def test_the_table_of_methods_keeps_others_figures_apart():
