@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from biglearn_core.experiments.published import FASHION_PEERS, SCORES
-from biglearn_core.reproduce.claims import Row, deep_record, rows
+from biglearn_core.reproduce.claims import deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
+from biglearn_core.reproduce.verdicts import Row
 from biglearn_core.system.paths import REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_text
 

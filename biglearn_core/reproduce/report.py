@@ -18,20 +18,16 @@ from html import escape
 from pathlib import Path
 
 from biglearn_core.experiments.store import versions
-from biglearn_core.reproduce.claims import NOT_RUN, TOLERANCES, Row, rows
+from biglearn_core.reproduce.claims import TOLERANCES, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
+from biglearn_core.reproduce.verdicts import NOT_RUN, VERDICTS, Row
 from biglearn_core.system.paths import NOTEBOOKS, REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_text
 
 __all__ = ["Source", "main", "read_sources", "write_report"]
 
-_MARKS = {
-    "reproduced": "yes",
-    "reproduced with a caveat": "nearly",
-    "not reproduced": "no",
-    NOT_RUN: "open",
-}
+_MARKS = dict(zip(VERDICTS, ("yes", "nearly", "no", "yes", "nearly", "no", "open"), strict=True))
 _COLUMNS = (
     "claim",
     "published",
@@ -191,9 +187,10 @@ def _page(found: Sequence[Row], sources: Mapping[str, Source], root: Path) -> st
             f"<title>BigLearn-EM: paper versus ours</title><style>{_STYLE}</style></head><body>",
             "<h1>BigLearn-EM: paper versus ours</h1>",
             "<p>Claims of Cong and Li, <cite>Big Learning Expectation Maximization</cite>, AAAI "
-            "2024, arXiv 2312.11926. <em>Paper's protocol</em>: the score as published. "
-            "<em>Fair protocol</em>: the model chosen without test data or labels. Brackets are "
-            f"95% intervals.</p><p><strong>{escape(summary)}.</strong></p>",
+            "2024, arXiv 2312.11926, and of the sequel, Cong, <cite>Big Cooperative "
+            "Learning</cite>, 2024, arXiv 2407.21319. <em>Paper's protocol</em>: the score as "
+            "published. <em>Fair protocol</em>: the model chosen without test data or labels. "
+            f"Brackets are 95% intervals.</p><p><strong>{escape(summary)}.</strong></p>",
             _table(found),
             "<h2>Tolerances</h2>",
             "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in TOLERANCES) + "</ul>",

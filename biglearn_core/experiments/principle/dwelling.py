@@ -50,7 +50,7 @@ class DwellConfig:
         When a dwell is below 1.
     """
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     dwells: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 400)
     n_steps: int = 3000
     learning_rate: float = 0.1
