@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_kl_is_the_integral(task):
 
 def test_the_joint_landscape_is_that_of_the_marginal_at_0_degrees():
     """The joint law by an integral over the plane."""
-    for means in PLACES[:2].tolist():
+    for means in PLACES[1:2].tolist():
         p, q = (log_law(own, 0, None) for own in (means, OPTIMA[0]))
 
         def integrand(x2, x1, p=p, q=q):
@@ -96,9 +97,9 @@ def test_the_joint_landscape_is_that_of_the_marginal_at_0_degrees():
             joint = p(x1) + second
             return np.exp(joint) * (joint - (q(x1) + second))
 
-        integral, _ = dblquad(integrand, -4, 4, -1.6, 1.6, epsabs=1e-5)
+        integral, _ = dblquad(integrand, -4, 4, -1.6, 1.6, epsabs=1e-4)
         own = kl(JOINT, torch.tensor(means, dtype=torch.float64)).item()
-        assert own == pytest.approx(integral, abs=1e-4)
+        assert own == pytest.approx(integral, abs=1e-3)
 
 
 def test_every_task_is_zero_at_both_optima_and_blind_to_a_swap():
@@ -147,7 +148,7 @@ def test_joint_and_mean_of_the_marginals_keep_a_bad_optimum(name):
     assert torch.cdist(minima[away], expected).amin(0).max() < 0.02
     assert values[away].sub(value).abs().max() < 1e-3
     assert (~away).sum() == 2
-    assert 0.5 < basin(gradient_of(tasks), off_diagonal(11)) < 0.6
+    assert 0.5 < basin(gradient_of(tasks), off_diagonal(21)) < 0.6
 
 
 @pytest.mark.parametrize("tasks", [(Task(45.0),), (Task(60.0),), (Task(75.0),), CONDITIONALS])
@@ -169,7 +170,7 @@ def gradient_of(tasks):
 
 def test_dwelling_leaves_what_a_fresh_task_at_every_step_does_not():
     def success(dwell):
-        means, _ = descend(off_diagonal(15), (0, 1, 2), dwell=dwell)
+        means, _ = descend(off_diagonal(21), (0, 1, 2), dwell=dwell)
         return near_optimum(means).double().mean(-1)
 
     joint, single, twenty = (success(dwell) for dwell in (JOINT_ONLY, 1, 20))
@@ -197,12 +198,10 @@ def test_samples_are_off_by_what_they_should_be():
 @pytest.mark.parametrize("kind", ["joint", "marginal"])
 def test_the_path_gradient_is_that_of_autograd(kind, seed):
     """Both with the same noise; autograd through the samples, log p with its parameters held."""
-    torch.manual_seed(seed)
-    parameters = torch.randn(2, 25, 5, dtype=torch.float64)
-    parameters *= torch.tensor([2, 2, 0.3, 0.3, 0.4], dtype=torch.float64)
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    parameters = draw(2, 25, 5) * torch.tensor([2, 2, 0.3, 0.3, 0.4], dtype=torch.float64)
     parameters.requires_grad_()
-    noise = torch.randn(2, 25, 3, 2, dtype=torch.float64)
-    directions = torch.nn.functional.normalize(torch.randn(2, 2, dtype=torch.float64), dim=-1)
+    noise, directions = draw(2, 25, 3, 2), torch.nn.functional.normalize(draw(2, 2), dim=-1)
     given = directions if kind == "marginal" else None
     factors = Mixtures(parameters).factors()
     x = parameters[..., None, :2] + noise @ factors.mT
@@ -216,7 +215,7 @@ def test_the_path_gradient_is_that_of_autograd(kind, seed):
             q = MultivariateNormal(TARGET_MEANS, TARGET_VARIANCE * torch.eye(2).double())
         else:
             y, p = own @ v, Normal(means @ v, (factor.mT @ v).norm(dim=-1))
-            q = Normal(TARGET_MEANS @ v, torch.tensor(TARGET_VARIANCE).double().sqrt())
+            q = Normal(TARGET_MEANS @ v, torch.tensor(TARGET_VARIANCE, dtype=torch.float64).sqrt())
         ratio = MixtureSameFamily(equal, p).log_prob(y) - MixtureSameFamily(equal, q).log_prob(y)
         loss = loss + ratio.mean()
     loss.backward()

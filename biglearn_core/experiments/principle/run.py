@@ -43,15 +43,13 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
 TRIED: Mapping[str, Plan] = MappingProxyType(
     {
         "as published, but shorter": _SHORT,
-        "no joint task, rate falls": dataclasses.replace(
-            _SHORT, p_joint=0.0, final_rate=0.02, decay_from=0.5
-        ),
         "rate 0.3, falls": dataclasses.replace(
             _SHORT, learning_rate=0.3, final_rate=0.02, decay_from=0.5, joint_from=0.9
         ),
         "rate 1, falls": dataclasses.replace(
             _SHORT, learning_rate=1.0, final_rate=0.02, decay_from=0.5, joint_from=0.9
         ),
+        "dwell 100, rate 0.3, 10,000 iterations": dataclasses.replace(_FASTER, n_steps=200_000),
         "dwell 100": dataclasses.replace(_SHORT, dwell=100),
     }
 )
