@@ -38,7 +38,7 @@ from biglearn_core.experiments.principle.minima import (
     refined_minima,
     square,
 )
-from biglearn_core.experiments.principle.run import PLANS, Config, run
+from biglearn_core.experiments.principle.run import PLANS, run
 from biglearn_core.experiments.principle.tasks import (
     CONDITIONALS,
     JOINT,
@@ -55,7 +55,7 @@ from biglearn_core.experiments.principle.tasks import (
 from biglearn_core.experiments.published import GMM25_SEEDS
 from biglearn_core.experiments.store import write_record
 from biglearn_core.reproduce.records import read_record
-from tests.helpers import ROOT
+from tests.experiments.small import PRINCIPLE as SMALL, same_principle
 
 TASKS = (*MARGINALS, *CONDITIONALS)
 SOME = (JOINT, Task(30.0), Task(75.0), Task(135.0), *CONDITIONALS[3::9])
@@ -236,18 +236,6 @@ def test_joint_matching_stays_where_it_began_and_big_learning_does_not():
     assert coverage(Plan(**iterations), GMM25_SEEDS[:3]).min() >= 3
 
 
-def test_at_published_length_most_modes_are_found():
-    record = read_record(ROOT / "results" / "record" / "principle.json", "principle")
-    joint, big = (
-        record.find("25 Gaussians", "paper", name, "covered")
-        for name in ("joint only", "big learning, dwell 20")
-    )
-    assert record.settings["steps"]["big learning, dwell 20"] == 200_000
-    assert big.seeds == GMM25_SEEDS
-    assert min(big.values) >= 20
-    assert max(joint.values) <= 2
-
-
 def test_a_mode_counts_once_and_only_nearby():
     means = torch.full((25, 2), 9.0)
     assert covered(means) == 0
@@ -285,10 +273,6 @@ def test_the_learning_rate_falls_geometrically():
     assert {Plan(n_steps=50).rate(step) for step in range(50)} == {0.1}
 
 
-SMALL = Config(
-    seeds=(1, 2), plans=("joint only", "big learning, dwell 20"), tried=("dwell 100",),
-    scale=0.0004, n_frames=2,
-)  # fmt: skip
 SMALL_DWELLS = DwellConfig(seeds=(0, 1), dwells=(1, 20), n_steps=40, side=5, every=10)
 SMALL_LANDSCAPES = LandscapeConfig(
     groups=("joint", "marginal 90°"), side=21, basin_side=5, monte_carlo_side=6,
@@ -304,19 +288,13 @@ def everything(root, n_jobs=1):
     return landscapes, monte_carlo, dwells, plans, tried
 
 
-def flat(results):
-    landscapes, monte_carlo, dwells, plans, tried = results
-    objects = [*landscapes.values(), monte_carlo, *dwells, *plans.values(), *tried.values()]
-    for own in objects:
-        for name, value in dataclasses.asdict(own).items():
-            if name != "seconds":
-                yield type(own).__name__, name, value
-
-
 def assert_same(a, b):
-    for (*names, left), (*others, right) in zip(flat(a), flat(b), strict=True):
-        assert names == others
-        np.testing.assert_array_equal(left, right)
+    same_principle(*(one_by_one(results) for results in (a, b)))
+
+
+def one_by_one(results):
+    landscapes, monte_carlo, dwells, plans, tried = results
+    return [*landscapes.values(), monte_carlo, *dwells, *plans.values(), *tried.values()]
 
 
 def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def plot_landscapes(landscapes: Mapping[str, Landscape], *, n_columns: int = 4) 
         panel.set_visible(False)
     for panel, own in zip(axes.flat, landscapes.values(), strict=False):
         _draw_surface(panel, own.surface)
-        panel.scatter(*own.spurious.T, marker="x", color=COLOURS[1], s=36, linewidths=1.6)
+        _mark_spurious(panel, own)
         panel.set_title(f"{own.name}\nup to {abs(own.surface.max()):.2f} nats", fontsize=8.5)
     _label_means(axes)
     figure.suptitle("KL[p‖q]: stars are optima, crosses spurious minima", fontsize=10)
@@ -141,7 +141,7 @@ def plot_paths(landscape: Landscape, runs: Sequence[DwellRun]) -> Figure:
     figure, axes = new_figure(1, len(runs), width=3.0, height=3.1, sharex=True, sharey=True)
     for panel, run in zip(axes[0], runs, strict=True):
         _draw_surface(panel, landscape.surface)
-        panel.scatter(*landscape.spurious.T, marker="x", color=COLOURS[1], s=36, linewidths=1.6)
+        _mark_spurious(panel, landscape)
         for path in run.paths.transpose(1, 0, 2):
             panel.plot(*path.T, color="white", linewidth=1.3)
             panel.plot(*path[0], "o", color="white", markersize=4)
@@ -244,6 +244,12 @@ def _draw_surface(panel: Axes, surface: np.ndarray) -> None:
     panel.imshow(image, origin="lower", extent=_EXTENT, cmap="cividis", norm=norm)
     style = {"marker": "*", "s": 90, "color": "white", "edgecolors": "black", "zorder": 4}
     panel.scatter(*np.array(OPTIMA).T, linewidths=0.6, **style)
+
+
+def _mark_spurious(panel: Axes, landscape: Landscape) -> None:
+    for colour, width in (("black", 3.4), ("white", 1.6)):
+        style = {"color": colour, "linewidths": width, "zorder": 3}
+        panel.scatter(*landscape.spurious.T, marker="x", s=34, **style)
 
 
 def _label_means(axes: np.ndarray) -> None:

@@ -103,14 +103,13 @@ class Landscape:
 
     @property
     def spurious(self) -> np.ndarray:
-        """Local minima that are not optima, of shape (n, 2)."""
-        return self.minima[~near_optimum(torch.from_numpy(self.minima)).numpy()]
+        """Local minima above 1e-4 nats, of shape (n, 2): neither optima nor on a valley."""
+        return self.minima[self.values > _ZERO]
 
     @property
     def spurious_value(self) -> float:
-        """Least value at a spurious minimum, in nats; NaN where there is none."""
-        away = ~near_optimum(torch.from_numpy(self.minima)).numpy()
-        return float(self.values[away].min()) if away.any() else float("nan")
+        """Least value at a spurious minimum, in nats; infinite where there is none."""
+        return float(self.values[self.values > _ZERO].min(initial=np.inf))
 
 
 @dataclass(frozen=True)
