@@ -1,13 +1,14 @@
 """Claims of the paper, held against saved results: rows with a verdict.
 
 The paper is Cong and Li, *Big Learning Expectation Maximization*, AAAI 2024, arXiv 2312.11926; its
-figures are those in `experiments.published`. Here alone it is judged what was reproduced.
+figures are those in `experiments.published`. Here alone it is judged what was reproduced, and in
+`sequel` what was shown of the claims of the sequel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -19,23 +20,11 @@ from biglearn_core.experiments.published import (
     PENDIGITS,
 )
 from biglearn_core.experiments.statistics import rate_interval
+from biglearn_core.reproduce import sequel
 from biglearn_core.reproduce.records import Entry, Record
+from biglearn_core.reproduce.verdicts import CAVEAT, NOT_REPRODUCED, REPRODUCED, Row
 
-__all__ = [
-    "CAVEAT",
-    "NOT_REPRODUCED",
-    "NOT_RUN",
-    "REPRODUCED",
-    "TOLERANCES",
-    "Row",
-    "deep_record",
-    "rows",
-]
-
-REPRODUCED = "reproduced"
-CAVEAT = "reproduced with a caveat"
-NOT_REPRODUCED = "not reproduced"
-NOT_RUN = "not run"
+__all__ = ["TOLERANCES", "deep_record", "rows"]
 
 KL_TOLERANCE = 1e-3
 DECIMALS_TOLERANCE = 5e-5
@@ -61,10 +50,10 @@ TOLERANCES = (
     "Above deep clustering as trained here: the final accuracy of BigLearn-EM, on raw pixels or in "
     "its best variant, above that of every peer, means over at least three seeds; with a caveat "
     "where it is so on fewer.",
+    *sequel.TOLERANCES,
 )
 
 _PAPER_NOTEBOOKS = "authors' notebook outputs, commit e3764e8"
-_RUN_ALL = "make reproduce"
 _ACC_NMI = ("acc", "nmi")
 _PROTOCOLS = ("fair", "paper")
 _SCORES = {
@@ -72,38 +61,6 @@ _SCORES = {
     "ari": ("ARI", "test_ari"),
     "test_log_likelihood": ("test log-likelihood (nats)", "test_log_likelihood"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One claim.
-
-    Parameters
-    ----------
-    experiment : str
-        Name of the record it is read from.
-    claim : str
-    published, source : str
-        The figure, and where it stands.
-    paper, fair : str
-        Ours in the two protocols, with 95% intervals; a dash where a protocol does not apply.
-    seconds : str
-        Of a fit here.
-    verdict : str
-        `REPRODUCED`, `CAVEAT`, `NOT_REPRODUCED`, or `NOT_RUN`.
-    command : str
-        That runs the experiment.
-    """
-
-    experiment: str
-    claim: str
-    published: str
-    source: str
-    paper: str = "–"
-    fair: str = "–"
-    seconds: str = "–"
-    verdict: str = NOT_RUN
-    command: str = _RUN_ALL
 
 
 def rows(records: Mapping[str, Record]) -> list[Row]:
@@ -127,6 +84,7 @@ def rows(records: Mapping[str, Record]) -> list[Row]:
         *_sets(realworld),
         _fashion(records.get("fashion", Record())),
         *_deep(deep_record(records)),
+        *sequel.rows(records),
     ]
 
 

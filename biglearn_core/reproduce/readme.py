@@ -18,9 +18,10 @@ from biglearn_core.experiments.published import (
     PENDIGITS,
     SCORES,
 )
-from biglearn_core.reproduce.claims import REPRODUCED, TOLERANCES, Row, deep_record, rows
+from biglearn_core.reproduce.claims import TOLERANCES, deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
+from biglearn_core.reproduce.verdicts import REPRODUCED, Row
 from biglearn_core.system.paths import REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_text
 

@@ -19,18 +19,28 @@ from pathlib import Path
 
 from biglearn_core.experiments.store import versions
 from biglearn_core.reproduce.captions import EXPERIMENTS_IN_WORDS, InWords, caption
-from biglearn_core.reproduce.claims import NOT_RUN, TOLERANCES, Row, rows
+from biglearn_core.reproduce.claims import TOLERANCES, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
+from biglearn_core.reproduce.verdicts import (
+    CAVEAT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    NOT_SHOWN,
+    REPRODUCED,
+    SHOWN,
+    SHOWN_IN_PART,
+    Row,
+)
 from biglearn_core.system.paths import NOTEBOOKS, REPOSITORY, RESULTS
 from biglearn_core.system.persistence import write_text
 
 __all__ = ["Source", "main", "read_sources", "write_report"]
 
 _MARKS = {
-    **dict.fromkeys(("reproduced", "shown"), "yes"),
-    **dict.fromkeys(("reproduced with a caveat", "shown in part"), "nearly"),
-    **dict.fromkeys(("not reproduced", "not shown"), "no"),
+    **dict.fromkeys((REPRODUCED, SHOWN), "yes"),
+    **dict.fromkeys((CAVEAT, SHOWN_IN_PART), "nearly"),
+    **dict.fromkeys((NOT_REPRODUCED, NOT_SHOWN), "no"),
     NOT_RUN: "open",
 }
 # What a reader makes of the marks, in their order.

@@ -1,8 +1,11 @@
 """Settings that run an experiment in a second, and what makes two of its runs the same."""
 
+import dataclasses
+
 import numpy as np
 
 from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.principle import run as principle
 from biglearn_core.experiments.realworld import run as realworld
 from tests.helpers import assert_same_model
 
@@ -17,6 +20,13 @@ REALWORLD = realworld.Config(
     evaluate_every=4,
     peer_inits=1,
     peer_iterations=20,
+)
+PRINCIPLE = principle.Config(
+    seeds=(1, 2),
+    plans=("joint only", "big learning, dwell 20"),
+    tried=("dwell 100",),
+    scale=0.0004,
+    n_frames=2,
 )
 OURS = ("BigLearn-EM", "Joint-EM")
 
@@ -37,3 +47,12 @@ def same_realworld(a, b):
         assert (left.train, left.test, left.n_iter) == (right.train, right.test, right.n_iter)
         np.testing.assert_array_equal(left.curve, right.curve)
         assert_same_model(left.model, right.model, rtol=0, atol=0)
+
+
+def same_principle(a, b):
+    """Compare landscapes, descents and explorations, one by one; times do not count."""
+    for left, right in zip(a, b, strict=True):
+        assert type(left) is type(right)
+        for name, value in dataclasses.asdict(left).items():
+            if name != "seconds":
+                np.testing.assert_array_equal(value, getattr(right, name))

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.principle import run as principle
 from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.experiments.recording import Recorder
 from biglearn_core.system import persistence
@@ -36,7 +37,15 @@ from tests.BL_vs_deepClustering.small import (
     synthetic_images,
     wide_synthetic,
 )
-from tests.experiments.small import GMM25, OURS, REALWORLD, same_gmm25, same_realworld
+from tests.experiments.small import (
+    GMM25,
+    OURS,
+    PRINCIPLE,
+    REALWORLD,
+    same_gmm25,
+    same_principle,
+    same_realworld,
+)
 from tests.faults.surroundings import (
     LIMIT,
     assert_gone,
@@ -72,6 +81,11 @@ def run_realworld(root):
     return realworld.run(REALWORLD, methods=OURS, root=root, n_jobs=1)
 
 
+def run_principle(root):
+    plans, tried = principle.run(PRINCIPLE, root=root, n_jobs=1)
+    return [*plans.values(), *tried.values()]
+
+
 def run_fashion(root):
     return [fashion.run_seed(PIXELS, 1, wide_synthetic(), store=store_at(root))]
 
@@ -92,6 +106,7 @@ def run_deep_clustering(root):
 EXPERIMENTS = {
     "gmm25": (run_gmm25, same_gmm25),
     "realworld": (run_realworld, same_realworld),
+    "principle": (run_principle, same_principle),
     "fashion": (run_fashion, same_fashion_runs),
     "deep_clustering": (run_deep_clustering, same_peers),
 }
@@ -142,6 +157,7 @@ def run_until_killed(name, root, moment, number):
         ("gmm25", "save", 4),  # its arrays are there, its summary is not
         ("realworld", "iteration", 14),
         ("realworld", "save", 5),
+        ("principle", "save", 4),  # the second plan's arrays are there, its summary is not
         ("deep_clustering", "save", 6),  # EDESC's arrays are there, its summary is not
         ("deep_clustering", "save", 8),  # the shared autoencoder's first epoch is there
     ],
@@ -245,6 +261,7 @@ exec "{python}" "$@"
 
 TINY = """
 from biglearn_core.experiments.gmm25 import run as gmm25
+from biglearn_core.experiments.principle import run as principle
 from biglearn_core.experiments.realworld import run as realworld
 from biglearn_core.experiments.store import config_from, write_record
 from biglearn_core.system.paths import RESULTS

@@ -15,15 +15,7 @@ from biglearn_core.experiments import record as shape
 from biglearn_core.experiments.published import GMM25_JOINT_EM_FINAL_KL, GMM25_SEEDS, SCORES
 from biglearn_core.reproduce import readme
 from biglearn_core.reproduce.captions import EXPERIMENTS_IN_WORDS, caption
-from biglearn_core.reproduce.claims import (
-    CAVEAT,
-    NOT_REPRODUCED,
-    NOT_RUN,
-    REPRODUCED,
-    Row,
-    deep_record,
-    rows,
-)
+from biglearn_core.reproduce.claims import deep_record, rows
 from biglearn_core.reproduce.readme import (
     PAGE,
     README,
@@ -35,6 +27,16 @@ from biglearn_core.reproduce.readme import (
 )
 from biglearn_core.reproduce.records import EXPERIMENTS, Record
 from biglearn_core.reproduce.report import main, read_sources, write_report
+from biglearn_core.reproduce.verdicts import (
+    CAVEAT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    NOT_SHOWN,
+    REPRODUCED,
+    SHOWN,
+    SHOWN_IN_PART,
+    Row,
+)
 from tests.helpers import ROOT
 
 
@@ -133,6 +135,10 @@ def judged(*documents):
     return rows({found["experiment"]: Record.of(found) for found in documents})
 
 
+def of_deep(found):
+    return [row for row in found if row.experiment == "deep_clustering"]
+
+
 def verdict(found, start):
     (row,) = (row for row in judged(found) if row.claim.startswith(start))
     return row.verdict
@@ -202,6 +208,69 @@ def test_as_good_as_deep_clustering(final, best, expected):
 
 def test_a_part_of_the_images_says_nothing():
     assert verdict(fashion(0.9, 0.9, n_images=3000), "Fashion-MNIST, raw") == NOT_RUN
+
+
+def principle(spurious, success, covered, seeds=GMM25_SEEDS):
+    """Minima by task, shares of starts by dwell, and modes found by plan."""
+    groups = {
+        "joint": 4, "marginal 45°": 0, "mean of the 12 marginals": 4,
+        "mean of the 49 conditionals": 0, "mean of all 61 tasks": 0, **spurious,
+    }  # fmt: skip
+    scores = []
+    for name, n in groups.items():
+        columns = {("paper", "spurious_minima", ""): [n], ("paper", "least", "nats"): [0.0]}
+        if n:
+            columns["paper", "spurious_value", "nats"] = [0.5]
+        scores += shape.rows("two Gaussians", name, [0], columns)
+    for name, values in success.items():
+        columns = {("fair", "success", ""): values}
+        scores += shape.rows("two Gaussians", name, range(len(values)), columns)
+    for name, values in covered.items():
+        columns = {("paper", "covered", ""): values}
+        scores += shape.rows("25 Gaussians", name, seeds, columns)
+    return document("principle", scores)
+
+
+STUCK = {"joint only": [0.57], "dwell 1": [0.57, 0.6], "dwell 20": [1.0, 1.0]}
+FOUND = {"joint only": [1] * 10, "big learning, dwell 20": [25] * 10}
+
+
+@pytest.mark.parametrize(
+    ("spurious", "expected"),
+    [
+        ({"mean of the 12 marginals": 0}, SHOWN),
+        ({}, SHOWN_IN_PART),
+        ({"joint": 0, "mean of the 12 marginals": 0}, NOT_SHOWN),
+    ],
+)
+def test_tasks_share_the_optima_alone(spurious, expected):
+    assert verdict(principle(spurious, STUCK, FOUND), "Two Gaussians, reverse KL") == expected
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [([1.0, 1.0], SHOWN), ([1.0, 0.9], SHOWN_IN_PART), ([0.57, 0.5], NOT_SHOWN)],
+)
+def test_switching_leaves_local_optima(published, expected):
+    found = principle({}, STUCK | {"dwell 20": published}, FOUND)
+    assert verdict(found, "Two Gaussians: switching") == expected
+
+
+@pytest.mark.parametrize(
+    ("covered", "expected"),
+    [([25] * 10, SHOWN), ([22] * 10, SHOWN_IN_PART), ([25] * 9 + [1], NOT_SHOWN)],
+)
+def test_big_learning_finds_all_modes(covered, expected):
+    found = principle({}, STUCK, FOUND | {"big learning, dwell 20": covered})
+    assert verdict(found, "25 Gaussians from one corner, reverse KL: big") == expected
+    other = principle({}, STUCK, FOUND | {"joint only": covered})
+    stuck = NOT_SHOWN if min(covered) > 12 else SHOWN_IN_PART
+    assert verdict(other, "25 Gaussians from one corner, reverse KL: joint") == stuck
+
+
+def test_other_seeds_say_nothing_of_the_published_ones():
+    found = principle({}, STUCK, FOUND, seeds=range(10))
+    assert verdict(found, "25 Gaussians from one corner, reverse KL: big") == NOT_RUN
 
 
 class Page(HTMLParser):
@@ -342,8 +411,7 @@ def test_a_record_with_any_other_value_is_used_or_refused_by_name(tmp_path, data
 @pytest.mark.parametrize(
     "content", ["[]", "null", "3", '"x"', "{}", "[" * 5000, '{"a": 1, "a": 2}']
 )
-@pytest.mark.parametrize("name", ["gmm25", "gmm25_hundred", "realworld", "fashion",
-                                  "deep_clustering", "deep_clustering_seeds"])  # fmt: skip
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_record_of_another_shape_ends_every_command_in_one_line(
     tmp_path, name, content, capsys, monkeypatch
 ):
@@ -393,8 +461,7 @@ def test_text_is_escaped(tmp_path):
     ],
 )
 def test_deep_clustering_as_trained_here(record, verdict):
-    row = judged(record)[-1]
-    assert row.experiment == "deep_clustering"
+    row = of_deep(judged(record))[-1]
     assert row.verdict == verdict
     if verdict != NOT_RUN:
         assert "biglearn-ae" in row.fair
@@ -403,9 +470,8 @@ def test_deep_clustering_as_trained_here(record, verdict):
 
 def test_a_record_of_more_seeds_takes_the_place_of_the_one_beside_it():
     def both(one, more):
-        return rows({
-            "deep_clustering": Record.of(one), "deep_clustering_seeds": Record.of(more)
-        })[-2:]  # fmt: skip
+        records = {"deep_clustering": Record.of(one), "deep_clustering_seeds": Record.of(more)}
+        return of_deep(rows(records))
 
     methods = (("dec", 0.61, 1), ("kmeans", 0.4, 1), ("biglearn-ae", 0.60, 1))
     # The pixels are in the notebook's record alone.
@@ -413,7 +479,7 @@ def test_a_record_of_more_seeds_takes_the_place_of_the_one_beside_it():
     own, best = both(one, three)
     assert (own.verdict, best.verdict) == (NOT_REPRODUCED, REPRODUCED)
     assert "(seeds: biglearn-pixels 1, peers 3)" in own.fair
-    alone = rows({"deep_clustering_seeds": Record.of(three)})[-2:]
+    alone = of_deep(rows({"deep_clustering_seeds": Record.of(three)}))
     assert [row.verdict for row in alone] == [NOT_RUN, REPRODUCED]
     for changes in ({"n_images": 3000}, {"n_epochs": 1}):
         assert both(one, beside(0.64, 0.61, 3, **changes))[1].verdict == NOT_REPRODUCED
@@ -421,11 +487,13 @@ def test_a_record_of_more_seeds_takes_the_place_of_the_one_beside_it():
 
 def test_every_protocol_names_its_own_best_peer_and_all_peers_need_their_seeds():
     record = with_row(beside(0.62, 0.61, 3), "kmeans", "paper", "acc", 0.70)
-    row = judged(with_row(record, "kmeans", "paper", "nmi", 0.5))[-1]
+    row = of_deep(judged(with_row(record, "kmeans", "paper", "nmi", 0.5)))[-1]
     assert row.paper == "biglearn-ae 0.620 / 0.670; kmeans 0.700 / 0.500"
     assert row.fair.startswith("biglearn-ae 0.620 / 0.670; dec 0.610 / 0.660; accuracy above 2/2")
     assert row.verdict == REPRODUCED
-    row = judged(deep([("dec", 0.61, 3), ("kmeans", 0.4, 1), ("biglearn-ae", 0.62, 3)]))[-1]
+    row = of_deep(judged(deep([("dec", 0.61, 3), ("kmeans", 0.4, 1), ("biglearn-ae", 0.62, 3)])))[
+        -1
+    ]
     assert row.verdict == CAVEAT
     assert "peers 1 to 3" in row.fair
 
@@ -484,7 +552,7 @@ def test_a_text_without_its_two_markers_is_refused():
 @pytest.mark.parametrize(("pixels", "expected"), [(0.62, REPRODUCED), (0.60, NOT_REPRODUCED)])
 def test_raw_pixels_have_a_row_of_their_own(pixels, expected):
     methods = (("dec", 0.61), ("kmeans", 0.4), ("biglearn-ae", 0.63), ("biglearn-pixels", pixels))
-    own, best = judged(deep([(*method, 3) for method in methods]))[-2:]
+    own, best = of_deep(judged(deep([(*method, 3) for method in methods])))
     assert (own.verdict, best.verdict) == (expected, REPRODUCED)
     assert f"above {1 + (expected == REPRODUCED)}/2 peers" in own.fair
     assert "biglearn-ae" not in own.fair

@@ -1,0 +1,1 @@
+"""The principle simulations of Big Cooperative Learning: local optima that tasks do not share."""

@@ -1,0 +1,175 @@
+"""Claims of the sequel, which prints no figure: rows that say whether they were shown.
+
+The sequel is Cong, *Big Cooperative Learning*, 2024, arXiv 2407.21319. An experiment adds its rows
+by a function in `_EXPERIMENTS`, and what its verdicts mean to `TOLERANCES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from biglearn_core.experiments.published import GMM25_SEEDS
+from biglearn_core.reproduce.records import Entry, Record
+from biglearn_core.reproduce.verdicts import NOT_SHOWN, SHOWN, SHOWN_IN_PART, Row
+
+__all__ = ["TOLERANCES", "rows"]
+
+SUCCESS = 0.999
+ZERO = 1e-6
+MODES = 25
+
+_PAIR, _PLANE = "two Gaussians", "25 Gaussians"
+_MEANS = ("mean of the 12 marginals", "mean of the 49 conditionals", "mean of all 61 tasks")
+_DWELLS = (1, 20)
+
+TOLERANCES = (
+    "A claim of the sequel, which prints no figure, is shown, shown in part, or not shown, by what "
+    "its row tells.",
+    f"Tasks share the optima alone: the KL of every task is below {ZERO:g} nats there, the joint "
+    "task has other minima, and a task or a mean of tasks has none; in part where not every mean "
+    "that the sequel pictures is without one.",
+    "Switching leaves local optima: under every sequence of angles all starts reach an optimum "
+    f"with {_DWELLS[-1]} steps on a task, as published, and some do not by the joint task; in part "
+    "where it is so on the mean of the sequences.",
+    f"25 Gaussians: joint matching is stuck where it finds less than half of the {MODES} modes on "
+    f"every published seed; big learning finds all where it finds {MODES} on every one; in part "
+    "where it finds more than joint matching on every one.",
+)
+
+
+def rows(records: Mapping[str, Record]) -> list[Row]:
+    """Hold every claim of the sequel against the records.
+
+    Parameters
+    ----------
+    records : mapping of str to Record
+        By the names in `records.EXPERIMENTS`. One that is absent, or lacks what a claim needs,
+        gives rows that say so.
+
+    Returns
+    -------
+    rows : list of Row
+    """
+    return [
+        row for name, claims in _EXPERIMENTS.items() for row in claims(records.get(name, Record()))
+    ]
+
+
+def _principle(record: Record) -> Iterator[Row]:
+    yield _landscapes(record)
+    yield _switching(record)
+    yield from _exploration(record)
+
+
+def _landscapes(record: Record) -> Row:
+    row = _row(
+        "principle",
+        "Two Gaussians, reverse KL: all tasks share the optima, not their local optima",
+        "section 3.3",
+    )
+    found = {
+        address.method: entry
+        for address, entry in record.scores.items()
+        if (address.dataset, address.metric) == (_PAIR, "spurious_minima")
+    }
+    least = [record.find(_PAIR, "paper", name, "least") for name in found]
+    if not (all(least) and {"joint", *_MEANS} <= set(found)):
+        return row
+    stuck = [name for name in found if found[name].mean > 0]
+    shared = all(entry.mean <= ZERO for entry in least)
+    differ = shared and "joint" in stuck and len(stuck) < len(found)
+    clear = not set(stuck) & set(_MEANS)
+    values = (record.find(_PAIR, "paper", name, "spurious_value") for name in stuck)
+    with_values = ", ".join(
+        f"{name} ({value.mean:.3f} nats)" if value else name
+        for name, value in zip(stuck, values, strict=True)
+    )
+    without = ", ".join(name for name in found if name not in stuck)
+    return replace(
+        row,
+        paper=f"spurious minima: {with_values}; none: {without}",
+        verdict=_graded(differ and clear, differ),
+    )
+
+
+def _switching(record: Record) -> Row:
+    row = _row(
+        "principle",
+        "Two Gaussians: switching among marginal tasks leaves the local optima of the joint task "
+        "(starts that reach an optimum)",
+        "section 3.3 and abstract",
+    )
+    names = ("joint only", *(f"dwell {dwell}" for dwell in _DWELLS))
+    found = [record.find(_PAIR, "fair", name, "success") for name in names]
+    if not all(entry and entry.values for entry in found):
+        return row
+    joint, single, published = found
+    stuck = joint.mean < SUCCESS
+    return replace(
+        row,
+        fair=f"joint only {joint.mean:.3f}; another angle every {_DWELLS[-1]} steps "
+        f"{_spread(published)}, every step {_spread(single)}",
+        verdict=_graded(
+            stuck and min(published.values) >= SUCCESS, stuck and published.mean > joint.mean
+        ),
+    )
+
+
+def _exploration(record: Record) -> Iterator[Row]:
+    names = ("joint only", "big learning, dwell 20", "big learning, dwell 100")
+    joint, published, best = (_published(record, name) for name in names)
+    seconds = record.find(_PLANE, "both", names[1], "seconds")
+    took = f"{seconds.mean:.0f} for ten seeds" if seconds else "–"
+    stuck = _row(
+        "principle",
+        f"{MODES} Gaussians from one corner, reverse KL: joint matching stays where it began "
+        "(modes found)",
+        "section 4.1",
+    )
+    if joint:
+        less = [value < MODES / 2 for value in joint.values]
+        stuck = replace(stuck, paper=joint.with_interval(1), verdict=_graded(all(less), any(less)))
+    yield stuck
+    row = _row(
+        "principle",
+        f"{MODES} Gaussians from one corner, reverse KL: big learning finds all of them (modes "
+        "found)",
+        "section 4.1",
+    )
+    if joint and published:
+        more = [a > b for a, b in zip(published.values, joint.values, strict=True)]
+        row = replace(
+            row,
+            paper=_at_all(published),
+            fair=f"{_at_all(best)} with 100 steps on a task" if best else "–",
+            seconds=took,
+            verdict=_graded(min(published.values) >= MODES, all(more)),
+        )
+    yield row
+
+
+def _row(experiment: str, claim: str, place: str) -> Row:
+    source = f"Big Cooperative Learning, {place}"
+    return Row(experiment=experiment, claim=claim, published="stated in words", source=source)
+
+
+def _published(record: Record, method: str) -> Entry | None:
+    entry = record.find(_PLANE, "paper", method, "covered")
+    return entry if entry and entry.values and entry.seeds == GMM25_SEEDS else None
+
+
+def _spread(entry: Entry) -> str:
+    return f"{entry.with_std()} ({entry.n} sequences)"
+
+
+def _at_all(entry: Entry) -> str:
+    reached = sum(value >= MODES for value in entry.values)
+    return f"{entry.with_interval(1)}; all {MODES} on {reached}/{entry.n} seeds"
+
+
+def _graded(good: bool, partly: bool) -> str:
+    return SHOWN if good else SHOWN_IN_PART if partly else NOT_SHOWN
+
+
+_EXPERIMENTS: Mapping[str, Callable[[Record], Iterator[Row]]] = {"principle": _principle}
