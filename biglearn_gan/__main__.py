@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             n_jobs=options.jobs,
         )
         if options.record is not None:
-            write_record(options.record, tables.record(runs, comparison))
+            write_record(options.record, tables.record(runs, iterations=comparison.iterations))
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:

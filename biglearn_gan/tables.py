@@ -14,7 +14,7 @@ from biglearn_core.experiments.record import rows
 from biglearn_core.experiments.statistics import Sample
 from biglearn_gan.measures.questions import HALVES, SHARES
 from biglearn_gan.methods import METHODS, settings_of
-from biglearn_gan.run import Comparison, Run
+from biglearn_gan.run import Run
 
 __all__ = [
     "COMPLETION_MEASURES",
@@ -198,43 +198,35 @@ def checks(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def record(runs: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
+def record(runs: Sequence[Run], *, iterations: int | None = None) -> dict[str, Any]:
     """Condense the runs to what is worth keeping in the repository.
 
     Parameters
     ----------
     runs : sequence of Run
-    comparison : Comparison
+    iterations : int, optional
+        Of the comparison: those of every training, at most.
 
     Returns
     -------
     record : dict
         JSON-able, as `experiments.record` states.
     """
-    scores, costs = [], []
-    for data in comparison.data:
+    scores, costs, settings = [], [], {}
+    for data in dict.fromkeys(run.data for run in runs):
         for method, own in _by_method(runs, data).items():
             seeds = [run.seed for run in own]
             columns = {("fair", name, ""): _values(own, name) for name in sorted(own[0].scores)}
             scores += rows(data, method, seeds, columns)
             seconds = {("both", "seconds", "s"): [run.seconds for run in own]}
             costs += rows(data, method, seeds, seconds)
-    iterations = {
-        data: {
-            method: settings.iterations
-            for method in comparison.methods
-            if data in METHODS[method].data
-            and hasattr(
-                settings := settings_of(method, data, iterations=comparison.iterations),
-                "iterations",
-            )
-        }
-        for data in comparison.data
-    }
+            config = settings_of(METHODS[method].model_of or method, data, iterations=iterations)
+            if hasattr(config, "iterations"):
+                settings.setdefault(data, {})[method] = config.iterations
     return {
         "experiment": "biglearn_gan",
-        "settings": {"iterations": iterations},
-        "labels": {method: METHODS[method].label for method in comparison.methods},
+        "settings": {"iterations": settings},
+        "labels": {method: METHODS[method].label for method in METHODS},
         "scores": scores,
         "costs": costs,
     }

@@ -44,6 +44,16 @@ EXPERIMENTS_IN_WORDS = {
         "Photographs of clothes, beside neural networks",
         "The same pictures, with the networks trained here, too: who sorts them best?",
     ),
+    "principle": InWords(
+        "Why many tasks leave bad optima",
+        "Two clusters, then 25, matched without noise: which tasks have false optima, and does "
+        "switching between tasks leave them?",
+    ),
+    "biglearn_gan": InWords(
+        "One network that completes anything",
+        "A network learns to draw any part of the data from any other: are its draws those of the "
+        "exact law where that is known, and do pictures completed by it look right?",
+    ),
 }
 
 # By experiment and file, without the prefix that figures of record have.
@@ -82,6 +92,25 @@ _FIGURES = {
     ("fashion", "seconds"): "Seconds for every iteration.",
     ("deep_clustering", "comparison"): "All methods: filled dots are final models, rings the best "
     "on the way as chosen with labels, crosses what others report. Further right is better.",
+    ("biglearn_gan", "ring8"): "Joint draws of every trained method beside the data (grey).",
+    ("biglearn_gan", "conditionals"): "How far every method's conditional laws are from the exact "
+    "ones, a dot a seed: further left is better, and the last two rows are the ends of the scale.",
+    ("biglearn_gan", "losses"): "Losses of the trainings of the first seed; the dotted line is "
+    "where neither player leads.",
+    ("biglearn_gan", "digits_joint"): "Digits drawn with nothing given, beside test images.",
+    ("biglearn_gan", "digits_top"): "Digits of which the upper half is given, completed four times "
+    "by each method.",
+    ("biglearn_gan", "digits_2of16"): "Digits of which two patches of sixteen are given, completed "
+    "four times by each method.",
+    ("biglearn_gan", "digits_diversity"): "Digits: accuracy, error and variety of completions as "
+    "more is given.",
+    ("biglearn_gan", "fashion_joint"): "Clothes drawn with nothing given, beside test images.",
+    ("biglearn_gan", "fashion_top"): "Clothes of which the upper rows are given, completed four "
+    "times by each method.",
+    ("biglearn_gan", "fashion_2of16"): "Clothes of which an eighth of the patches is given, "
+    "completed four times by each method.",
+    ("biglearn_gan", "fashion_diversity"): "Clothes: accuracy, error and variety of completions as "
+    "more is given.",
     ("deep_clustering", "training"): "How the networks were trained: error of the pretraining, "
     "labels that still change, and accuracy on the way, which chooses nothing.",
 }

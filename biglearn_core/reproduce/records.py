@@ -28,7 +28,8 @@ __all__ = ["EXPERIMENTS", "Address", "Entry", "Record", "read_record"]
 # Names of records; those that end in _seeds are of more seeds of the experiment before it.
 EXPERIMENTS = (
     *("gmm25", "gmm25_hundred", "realworld"),
-    *("fashion", "deep_clustering", "deep_clustering_seeds", "principle"),
+    *("fashion", "deep_clustering", "deep_clustering_seeds"),
+    *("principle", "biglearn_gan"),
 )
 
 

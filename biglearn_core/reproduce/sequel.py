@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from biglearn_core.experiments.published import GMM25_SEEDS
+from biglearn_core.reproduce import sequel_gan
 from biglearn_core.reproduce.records import Entry, Record
-from biglearn_core.reproduce.verdicts import NOT_SHOWN, SHOWN, SHOWN_IN_PART, Row
+from biglearn_core.reproduce.verdicts import Row, sequel_row, shown
 
 __all__ = ["TOLERANCES", "rows"]
 
@@ -35,6 +36,7 @@ TOLERANCES = (
     f"25 Gaussians: joint matching is stuck where it finds less than half of the {MODES} modes on "
     f"every published seed; big learning finds all where it finds {MODES} on every one; in part "
     "where it finds more than joint matching on every one.",
+    *sequel_gan.TOLERANCES,
 )
 
 
@@ -63,7 +65,7 @@ def _principle(record: Record) -> Iterator[Row]:
 
 
 def _landscapes(record: Record) -> Row:
-    row = _row(
+    row = sequel_row(
         "principle",
         "Two Gaussians, reverse KL: all tasks share the optima, not their local optima",
         "section 3.3",
@@ -89,12 +91,12 @@ def _landscapes(record: Record) -> Row:
     return replace(
         row,
         paper=f"spurious minima: {with_values}; none: {without}",
-        verdict=_graded(differ and clear, differ),
+        verdict=shown(differ and clear, differ),
     )
 
 
 def _switching(record: Record) -> Row:
-    row = _row(
+    row = sequel_row(
         "principle",
         "Two Gaussians: switching among marginal tasks leaves the local optima of the joint task "
         "(starts that reach an optimum)",
@@ -110,7 +112,7 @@ def _switching(record: Record) -> Row:
         row,
         fair=f"joint only {joint.mean:.3f}; another angle every {_DWELLS[-1]} steps "
         f"{_spread(published)}, every step {_spread(single)}",
-        verdict=_graded(
+        verdict=shown(
             stuck and min(published.values) >= SUCCESS, stuck and published.mean > joint.mean
         ),
     )
@@ -121,7 +123,7 @@ def _exploration(record: Record) -> Iterator[Row]:
     joint, published, best = (_published(record, name) for name in names)
     seconds = record.find(_PLANE, "both", names[1], "seconds")
     took = f"{seconds.mean:.0f} for ten seeds" if seconds else "–"
-    stuck = _row(
+    stuck = sequel_row(
         "principle",
         f"{MODES} Gaussians from one corner, reverse KL: joint matching stays where it began "
         "(modes found)",
@@ -129,9 +131,9 @@ def _exploration(record: Record) -> Iterator[Row]:
     )
     if joint:
         less = [value < MODES / 2 for value in joint.values]
-        stuck = replace(stuck, paper=joint.with_interval(1), verdict=_graded(all(less), any(less)))
+        stuck = replace(stuck, paper=joint.with_interval(1), verdict=shown(all(less), any(less)))
     yield stuck
-    row = _row(
+    row = sequel_row(
         "principle",
         f"{MODES} Gaussians from one corner, reverse KL: big learning finds all of them (modes "
         "found)",
@@ -144,14 +146,9 @@ def _exploration(record: Record) -> Iterator[Row]:
             paper=_at_all(published),
             fair=f"{_at_all(best)} with 100 steps on a task" if best else "–",
             seconds=took,
-            verdict=_graded(min(published.values) >= MODES, all(more)),
+            verdict=shown(min(published.values) >= MODES, all(more)),
         )
     yield row
-
-
-def _row(experiment: str, claim: str, place: str) -> Row:
-    source = f"Big Cooperative Learning, {place}"
-    return Row(experiment=experiment, claim=claim, published="stated in words", source=source)
 
 
 def _published(record: Record, method: str) -> Entry | None:
@@ -168,8 +165,7 @@ def _at_all(entry: Entry) -> str:
     return f"{entry.with_interval(1)}; all {MODES} on {reached}/{entry.n} seeds"
 
 
-def _graded(good: bool, partly: bool) -> str:
-    return SHOWN if good else SHOWN_IN_PART if partly else NOT_SHOWN
-
-
-_EXPERIMENTS: Mapping[str, Callable[[Record], Iterator[Row]]] = {"principle": _principle}
+_EXPERIMENTS: Mapping[str, Callable[[Record], Iterator[Row]]] = {
+    "principle": _principle,
+    "biglearn_gan": sequel_gan.rows,
+}

@@ -15,6 +15,8 @@ __all__ = [
     "SHOWN_IN_PART",
     "VERDICTS",
     "Row",
+    "sequel_row",
+    "shown",
 ]
 
 REPRODUCED = "reproduced"
@@ -66,3 +68,36 @@ class Row:
     seconds: str = "–"
     verdict: str = NOT_RUN
     command: str = RUN_ALL
+
+
+def sequel_row(experiment: str, claim: str, place: str) -> Row:
+    """Begin the row of a claim of the sequel, which prints no figure.
+
+    Parameters
+    ----------
+    experiment, claim : str
+    place : str
+        Where in the sequel it stands.
+
+    Returns
+    -------
+    row : Row
+        Not run.
+    """
+    source = f"Big Cooperative Learning, {place}"
+    return Row(experiment=experiment, claim=claim, published="stated in words", source=source)
+
+
+def shown(good: bool, partly: bool) -> str:
+    """Say whether a claim without a figure was shown.
+
+    Parameters
+    ----------
+    good, partly : bool
+
+    Returns
+    -------
+    verdict : str
+        One of `VERDICTS`.
+    """
+    return SHOWN if good else SHOWN_IN_PART if partly else NOT_SHOWN

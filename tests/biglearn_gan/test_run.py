@@ -202,7 +202,7 @@ def test_figures_of_laws_that_are_known(runs, root, tmp_path):
 
 def test_the_record_is_read_back(runs, tmp_path):
     path = tmp_path / "summary.json"
-    write_record(path, tables.record(runs, SMALL))
+    write_record(path, tables.record(runs, iterations=SMALL.iterations))
     kept = read_record(path, "biglearn_gan")
     assert kept.labels["exact"] == "exact"
     assert set(kept.costs) == {("ring8", "both", m, "seconds") for m in ("big", "exact")}
