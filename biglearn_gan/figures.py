@@ -84,7 +84,7 @@ def plot_conditionals(
     figure : Figure
         A point a seed, a bar at the mean.
     """
-    figure, axes = new_figure(1, len(data), width=5.2, height=3.0, sharey=True)
+    figure, axes = new_figure(1, len(data), width=2.2 + 5.0 / len(data), height=3.4, sharey=True)
     methods = [m for m in METHODS if any(run.method == m and measure in run.scores for run in runs)]
     for panel, name in zip(axes[0], data, strict=True):
         for i, method in enumerate(methods):
@@ -94,8 +94,9 @@ def plot_conditionals(
                 panel.plot(own, np.full(len(own), i), "o", markersize=4, alpha=0.6, color=colour)
                 panel.plot([np.mean(own)], [i], "|", markersize=16, markeredgewidth=2, color=colour)
         panel.set_title(name, fontsize=10)
-        panel.set(xlim=(0, None), xlabel=label)
+        panel.set(xlim=(0, None))
         tidy(panel)
+    figure.supxlabel(label, fontsize=10)
     axes[0, 0].set_yticks(range(len(methods)), [METHODS[m].label for m in methods])
     axes[0, 0].invert_yaxis()
     return figure
@@ -153,7 +154,7 @@ def plot_completions(
     n_rows = first[f"completed/{question}"].shape[1]
     images = data.test[:n_rows].numpy()
     given = np.where(first[f"given/{question}"], images, 0.0)  # grey where nothing is seen
-    figure, axes = new_figure(1, 1 + len(shown), width=2.6, height=2.6)
+    figure, axes = new_figure(1, 1 + len(shown), width=2.6, height=1.8)
     _draw(axes[0, 0], _tiled(np.stack([images, given]), data.side))
     axes[0, 0].set_title("image; what is observed", fontsize=9)
     for panel, method in zip(axes[0, 1:], shown, strict=True):
@@ -182,7 +183,7 @@ def plot_diversity(runs: Sequence[Run], data: str, *, methods: Sequence[str]) ->
     figure, axes = new_figure(1, 3, width=3.6, height=3.2)
     told = (
         ("vote", "accuracy of the vote of 20"),
-        ("rmse_of_mean", "RMSE of the mean of 20 (pixels in [−1, 1])"),
+        ("rmse_of_mean", "RMSE of the mean of 20 draws"),
         ("spread", "deviation between draws"),
     )
     for panel, (measure, label) in zip(axes[0], told, strict=True):
@@ -203,8 +204,7 @@ def plot_diversity(runs: Sequence[Run], data: str, *, methods: Sequence[str]) ->
             )
         panel.set(xlabel="share of patches observed", ylabel=label, ylim=(0, None))
         tidy(panel)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    _legend(figure)
     return figure
 
 
@@ -232,9 +232,9 @@ def plot_losses(runs: Sequence[Run], data: str) -> Figure:
         panel.axhline(np.log(2), color=GREY, linestyle=":", linewidth=1)
         panel.set_title(METHODS[run.method].label, fontsize=9)
         panel.set_xlabel("iteration")
-        panel.legend(fontsize=7, frameon=False)
         tidy(panel)
-    axes[0, 0].set_ylabel("loss (nats; energy in units of x)")
+    axes[0, 0].set_ylabel("loss")
+    _legend(figure)
     return figure
 
 
@@ -245,6 +245,15 @@ def _firsts(runs: Sequence[Run], data: str) -> list[Run]:
         if run.data == data:
             firsts.setdefault(run.method, run)
     return [firsts[method] for method in METHODS if method in firsts]
+
+
+def _legend(figure: Figure) -> None:
+    """Name all lines once, below the panels."""
+    named = {}
+    for panel in figure.axes:
+        named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    options = {"loc": "outside lower center", "ncols": 4, "fontsize": 8, "frameon": False}
+    figure.legend(named.values(), named.keys(), **options)
 
 
 def _tiled(images: np.ndarray, side: int) -> np.ndarray:
