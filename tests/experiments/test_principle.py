@@ -56,6 +56,7 @@ from biglearn_core.experiments.published import GMM25_SEEDS
 from biglearn_core.experiments.store import write_record
 from biglearn_core.reproduce.records import read_record
 from tests.experiments.small import PRINCIPLE as SMALL, same_principle
+from tests.helpers import ROOT
 
 TASKS = (*MARGINALS, *CONDITIONALS)
 SOME = (JOINT, Task(30.0), Task(75.0), Task(135.0), *CONDITIONALS[3::9])
@@ -236,6 +237,23 @@ def test_joint_matching_stays_where_it_began_and_big_learning_does_not():
     assert coverage(Plan(**iterations), GMM25_SEEDS[:3]).min() >= 3
 
 
+def test_at_published_length_most_modes_are_found():
+    """Read from the record, as a run takes minutes."""
+    record = read_record(ROOT / "results" / "record" / "principle.json", "principle")
+    best = principle.BEST
+    joint, big, longer, fresh = (
+        record.find("25 Gaussians", "paper", name, "covered")
+        for name in ("joint only", "big learning, dwell 20", best, f"{best}, new seeds")
+    )
+    assert record.settings["steps"]["big learning, dwell 20"] == 200_000
+    assert joint.seeds == big.seeds == longer.seeds == GMM25_SEEDS
+    assert max(joint.values) <= 2
+    assert big.mean >= 20
+    assert min(longer.values) >= 24
+    assert not set(fresh.seeds) & set(longer.seeds)
+    assert np.median(fresh.values) == 25
+
+
 def test_a_mode_counts_once_and_only_nearby():
     means = torch.full((25, 2), 9.0)
     assert covered(means) == 0
@@ -324,7 +342,8 @@ def test_alone_in_parallel_and_resumed_are_the_same(tmp_path, monkeypatch):
 def test_the_record_has_what_the_runs_have(tmp_path):
     landscapes, monte_carlo, dwells, plans, tried = results = everything(tmp_path)
     path = tmp_path / "summary.json"
-    write_record(path, tables.record(*results))
+    fresh = plans["big learning, dwell 20"]
+    write_record(path, tables.record(*results, fresh))
     record = read_record(path, "principle")
     joint = record.find("two Gaussians", "paper", "joint", "maximum")
     assert joint.mean == landscapes["joint"].surface.max()
@@ -338,6 +357,8 @@ def test_the_record_has_what_the_runs_have(tmp_path):
         entry = record.find("25 Gaussians", "paper", name, "covered")
         assert entry.by_seed == dict(zip(own.seeds, own.coverage[-1].tolist(), strict=True))
         assert record.find("25 Gaussians", "both", name, "seconds").mean == own.seconds
+    entry = record.find("25 Gaussians", "paper", f"{fresh.name}, new seeds", "covered")
+    assert entry.values == tuple(fresh.coverage[-1])
     (*_, last) = json.loads(path.read_text())["variants"]
     assert (last["name"], last["dwell"]) == ("dwell 100", 100)
     assert last["covered"] == tried["dwell 100"].coverage[-1].tolist()

@@ -145,7 +145,7 @@ def plot_paths(landscape: Landscape, runs: Sequence[DwellRun]) -> Figure:
         for path in run.paths.transpose(1, 0, 2):
             panel.plot(*path.T, color="white", linewidth=1.3)
             panel.plot(*path[0], "o", color="white", markersize=4)
-            panel.plot(*path[-1], "s", color=COLOURS[4], markersize=5)
+            panel.plot(*path[-1], "s", color=COLOURS[4], markersize=6, zorder=5)
         kind = "" if run.dwell == JOINT_ONLY else "marginals, "
         panel.set_title(f"{kind}{dwell_name(run.dwell)}", fontsize=9)
         panel.set(xlim=_EXTENT[:2], ylim=_EXTENT[2:])

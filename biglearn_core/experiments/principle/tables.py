@@ -167,6 +167,7 @@ def record(
     runs: Sequence[DwellRun],
     plans: Mapping[str, Exploration],
     tried: Mapping[str, Exploration],
+    fresh: Exploration,
 ) -> dict[str, Any]:
     """Condense the simulations to what is worth keeping in the repository.
 
@@ -176,6 +177,8 @@ def record(
     monte_carlo : MonteCarlo
     runs : sequence of DwellRun
     plans, tried : mapping of str to Exploration
+    fresh : Exploration
+        The best plan on seeds that had no part in its choice.
 
     Returns
     -------
@@ -200,9 +203,13 @@ def record(
     for run in runs:
         success = {("fair", "success", ""): run.success}
         scores += rows(PAIR, dwell_name(run.dwell), run.seeds or [0], success)
-    for name, run in plans.items():
-        columns = {("paper", "covered", ""): run.coverage[-1]}
-        if np.isfinite(run.kl).all():
+    for name, run in {**plans, f"{fresh.name}, new seeds": fresh}.items():
+        broken = ~np.isfinite(run.kl)
+        columns = {
+            ("paper", "covered", ""): run.coverage[-1],
+            ("paper", "broke_down", ""): broken,
+        }
+        if not broken.any():
             columns["paper", "forward_kl", "nats"] = run.kl
         scores += rows(PLANE, name, run.seeds, columns)
         costs += rows(PLANE, name, [0], {("both", "seconds", "s"): [run.seconds]})
