@@ -92,6 +92,14 @@ _FIGURES = {
     ("fashion", "seconds"): "Seconds for every iteration.",
     ("deep_clustering", "comparison"): "All methods: filled dots are final models, rings the best "
     "on the way as chosen with labels, crosses what others report. Further right is better.",
+    ("principle", "landscapes"): "How far two clusters are from the truth, for every place of "
+    "their centres and every task: stars are the true optima, crosses the false ones.",
+    ("principle", "success"): "Share of starts that reach a true optimum, against the steps taken "
+    "on a task before the next: switching helps only after some steps.",
+    ("principle", "coverage"): "How many of the 25 clusters are found, over the iterations, a line "
+    "a seed.",
+    ("principle", "strips"): "The density on its way from one corner: joint matching stays, big "
+    "learning spreads.",
     ("biglearn_gan", "ring8"): "Joint draws of every trained method beside the data (grey).",
     ("biglearn_gan", "conditionals"): "How far every method's conditional laws are from the exact "
     "ones, a dot a seed: further left is better, and the last two rows are the ends of the scale.",
