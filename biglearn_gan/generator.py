@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biglearn_core.experiments.network_training import (
+    put_weights,
+    weights_drawn_from,
+    weights_of,
+)
 from biglearn_gan.config import Config
 from biglearn_gan.data import Data
 from biglearn_gan.networks.images import ImageDiscriminator, ImageGenerator
@@ -86,13 +91,12 @@ class GeneratorSampler:
             When the weights are those of another network.
         """
         network, _ = make_networks(data, config, seed=0)
-        network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        put_weights(network, arrays)
         return cls(network.to(device).requires_grad_(False), data.n_features)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the generator's weights by name, as they are now."""
-        state = self.generator.state_dict()
-        return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+        return weights_of(self.generator)
 
 
 def make_networks(data: Data, config: Config, *, seed: int) -> tuple[nn.Module, nn.Module]:
@@ -108,8 +112,7 @@ def make_networks(data: Data, config: Config, *, seed: int) -> tuple[nn.Module, 
     -------
     generator, discriminator : Module
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with weights_drawn_from(seed):
         own = {"width": config.width, "depth": config.depth}
         if data.side is not None and config.convolutions:
             return (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.config import Config
 from biglearn_gan.data import DATA, Data
 from biglearn_gan.generator import GeneratorSampler
+from biglearn_gan.loop import Trained
 from biglearn_gan.rivals.fills import IgnoreObserved, MeanFill, NearestFill
 from biglearn_gan.rivals.fitted import FittedMixture, MixtureConfig, fit_mixture
 from biglearn_gan.rivals.mixture import MixtureSampler
@@ -45,6 +46,12 @@ class Model:
     arrays: Mapping[str, np.ndarray]
     seconds: float = 0.0
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trained: Trained) -> Self:
+        """Keep the outcome of a training."""
+        curves = {"iterations": trained.iterations, **trained.curves}
+        return cls(trained.sampler.arrays(), trained.seconds, curves)
 
 
 @dataclass(frozen=True)
@@ -140,15 +147,11 @@ def _vaeac(label: str, *, noise: bool = True, **changes: Any) -> Method:
 
 
 def _train_vaeac(data: Data, settings: VAEACConfig, **options: Any) -> Model:
-    trained = train_vaeac(data, settings, **options)
-    curves = {"iterations": trained.iterations, **trained.curves}
-    return Model(trained.sampler.arrays(), trained.seconds, curves)
+    return Model.of(train_vaeac(data, settings, **options))
 
 
 def _train_gan(data: Data, settings: Config, **options: Any) -> Model:
-    trained = train(data, settings, **options)
-    curves = {"iterations": trained.iterations, **trained.curves}
-    return Model(trained.sampler.arrays(), trained.seconds, curves)
+    return Model.of(train(data, settings, **options))
 
 
 def _mixture(label: str, n_components: Mapping[str, int]) -> Method:

@@ -191,7 +191,7 @@ class _Work:
 def _measured(work: _Work, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     data = _data(work.data)
     model = load_or_run(work.models, seed_name(seed), _trained, work, seed)
-    sampler = METHODS[work.method].restore(data, work.settings, _part(model, "weights"))
+    sampler = METHODS[work.method].restore(data, work.settings, model.part("weights"))
     scores, draws = score(sampler, data, seed=seed)
     return {"method": work.method, "data": work.data, "seed": seed, "scores": scores}, draws
 
@@ -218,15 +218,10 @@ def _read(work: _Work, seed: int, result: Result) -> Run:
         seed=seed,
         scores=result.summary["scores"],
         draws=result.arrays,
-        curves=_part(model, "curves"),
+        curves=model.part("curves"),
         seconds=model.summary["seconds"],
         device=model.summary["device"],
     )
-
-
-def _part(result: Result, part: str) -> dict[str, np.ndarray]:
-    prefix = f"{part}/"
-    return {n.removeprefix(prefix): a for n, a in result.arrays.items() if n.startswith(prefix)}
 
 
 @lru_cache(maxsize=2)

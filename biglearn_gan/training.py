@@ -1,4 +1,4 @@
-"""The training loop: one generator and one discriminator for every matching task."""
+"""The training of a BigLearn-GAN: one generator and one discriminator for every matching task."""
 
 from __future__ import annotations
 
@@ -9,45 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from biglearn_core.experiments.network_training import Checkpoint, training_arithmetic
-from biglearn_core.system.progress import progress_bar
-from biglearn_core.system.stopwatch import Stopwatch
 from biglearn_gan.config import Config
 from biglearn_gan.data import Data
 from biglearn_gan.generator import GeneratorSampler, make_networks
+from biglearn_gan.loop import Trained, Training, half_cosine
 from biglearn_gan.losses import energy_score, gradient_penalty, lead
 from biglearn_gan.tasks import Tasks
 
-__all__ = ["CURVES", "Trained", "train"]
+__all__ = ["CURVES", "train"]
 
 CURVES = ("discriminator", "generator", "communication", "energy")
-
-_CURVE_EVERY = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """Outcome of a training.
-
-    Parameters
-    ----------
-    sampler : GeneratorSampler
-        The averaged generator.
-    iterations : int64 ndarray of shape (T,)
-    curves : dict of str to float64 ndarray of shape (T,)
-        Losses after them, by the names in `CURVES`; NaN where a part does not take part.
-    seconds : float
-        Wall clock of the training alone, interruptions left out.
-    """
-
-    sampler: GeneratorSampler
-    iterations: np.ndarray
-    curves: dict[str, np.ndarray]
-    seconds: float
 
 
 def train(
@@ -71,19 +45,13 @@ def train(
         Of weights, batches, tasks and noise. What a step draws is a function of seed and step, so a
         training that goes on ends as one that was never broken.
     device : str or torch.device, default "cpu"
-    checkpoint : path-like, optional
-        File of the state; a training whose state is there goes on from it.
-    checkpoint_every : int, default 500
-        Iterations between two states.
-    callback : callable, optional
-        Called as callback(iteration, sampler) after every iteration of a recorded loss, off the
-        clock; the sampler is that of the moment and changes afterwards.
-    verbose : int, default 0
-        Where true, the bar is shown from the start.
+    checkpoint, checkpoint_every, callback, verbose
+        As in `Training.run`.
 
     Returns
     -------
     trained : Trained
+        With the averaged generator, and the losses by the names in `CURVES`.
 
     Raises
     ------
@@ -92,52 +60,25 @@ def train(
     FloatingPointError
         When a loss is no number; names the iteration and what to change.
     """
-    training = _Training(data, config, seed, torch.device(device))
-    state = Checkpoint(
-        checkpoint, data=data.train, seed=seed, config=config, device=training.device.type
-    )
-    with training_arithmetic("highest"):
-        seconds = training.take_up(state)
-        clock = Stopwatch(seconds)
-        with progress_bar(verbose, unit="it", total=config.iterations) as bar:
-            bar.update(training.step)
-            while training.step < config.iterations:
-                losses = training.advance()
-                bar.update()
-                if training.step % _CURVE_EVERY == 0 or training.step == config.iterations:
-                    training.note(losses)
-                    bar.set_postfix({n: f"{v:.3f}" for n, v in losses.items()}, refresh=False)
-                    if callback is not None:
-                        with clock.paused():
-                            callback(training.step, training.sampler)
-                if training.step % checkpoint_every == 0:
-                    training.put_down(state, clock.read())
-        seconds = clock.read()
-        training.put_down(state, seconds)
-    return Trained(
-        training.sampler,
-        np.array(training.noted["iterations"], dtype=np.int64),
-        {name: np.array(training.noted[name], dtype=np.float64) for name in CURVES},
-        seconds,
+    return _Game(data, config, seed=seed, device=torch.device(device)).run(
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        callback=callback,
+        verbose=verbose,
     )
 
 
-class _Training:
-    def __init__(self, data: Data, config: Config, seed: int, device: torch.device) -> None:
-        self.config = config
-        self.device = device
-        self.step = 0
-        self.noted: dict[str, list[float]] = {name: [] for name in ("iterations", *CURVES)}
-        self._seed = seed
-        self._train = data.train.to(device)
-        self._groups = data.groups.to(device)
-        self._n_groups = data.n_groups
+class _Game(Training):
+    curves = CURVES
+
+    def __init__(self, data: Data, config: Config, *, seed: int, device: torch.device) -> None:
+        super().__init__(data, config, seed=seed, device=device)
         self._generator, self._discriminator = (
             network.to(device) for network in make_networks(data, config, seed=seed)
         )
         self._average = copy.deepcopy(self._generator).requires_grad_(False)
         self.sampler = GeneratorSampler(self._average, data.n_features)
-        self._modules = nn.ModuleDict(
+        self.modules = nn.ModuleDict(
             {
                 "generator": self._generator,
                 "discriminator": self._discriminator,
@@ -146,52 +87,30 @@ class _Training:
         )
         # One optimizer holds both players; it leaves alone whose gradient is None.
         players = [*self._generator.parameters(), *self._discriminator.parameters()]
-        self._optimizer = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             players, lr=config.learning_rate, betas=(0.0, 0.99), fused=True
         )
+        self._losses: dict[str, Tensor] = {}
 
-    def take_up(self, state: Checkpoint) -> float:
-        """Go on from a saved state where there is one; gives the seconds spent."""
-        names = ("step", "seconds", *self.noted)
-        arrays = state.load(self._modules, self._optimizer, names=names)
-        if arrays is None:
-            return 0.0
-        self.step = int(arrays["step"])
-        self.noted = {name: arrays[name].tolist() for name in self.noted}
-        return float(arrays["seconds"])
-
-    def put_down(self, state: Checkpoint, seconds: float) -> None:
-        arrays = {"step": np.array(self.step), "seconds": np.array(seconds)}
-        arrays |= {name: np.array(values, dtype=np.float64) for name, values in self.noted.items()}
-        state.save(self._modules, self._optimizer, arrays)
-
-    def note(self, losses: dict[str, float]) -> None:
-        for name in CURVES:
-            self.noted[name].append(losses.get(name, math.nan))
-        self.noted["iterations"].append(self.step)
+    def values(self) -> dict[str, float]:
+        losses = {name: float(loss) for name, loss in self._losses.items()}
         if not all(map(math.isfinite, losses.values())):
             raise FloatingPointError(
                 f"a loss is no number after iteration {self.step} ({losses}); lower learning_rate, "
                 "or raise penalty"
             )
+        return losses
 
-    def advance(self) -> dict[str, float]:
+    def advance(self) -> None:
         """Take one step of each player, on batches of their own."""
-        progress = self.step / self.config.iterations
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _cosine(max(0.0, 2 * progress - 1))
-        losses: dict[str, float] = {}
-        if self.config.adversarial:
-            losses |= self._step_discriminator(progress)
-        losses |= self._step_generator()
+        self._losses = self._step_discriminator() if self.config.adversarial else {}
+        self._losses |= self._step_generator()
         with torch.no_grad():
             pairs = zip(self._average.parameters(), self._generator.parameters(), strict=True)
             for mean, current in pairs:
                 mean.lerp_(current, 1 - self.config.average)
-        self.step += 1
-        return losses
 
-    def _step_discriminator(self, progress: float) -> dict[str, float]:
+    def _step_discriminator(self) -> dict[str, Tensor]:
         batch = self._batch(player=0)
         judge, config = self._discriminator, self.config
         with torch.no_grad():
@@ -205,16 +124,16 @@ class _Training:
             losses["communication"] = lead(*batch.difference(judge, fake, other))
             loss = loss + config.communication_weight * losses["communication"]
         if self.step % config.penalty_every == 0:
-            fall = _cosine(progress)
+            fall = half_cosine(self.step / config.iterations)
             gamma = config.last_penalty + (config.penalty - config.last_penalty) * fall
             both = sum(
                 gradient_penalty(lambda x: batch.judged(judge, x), x) for x in (batch.x, fake)
             )
             loss = loss + gamma * config.penalty_every * both
         self._descend(loss, judge)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: value.detach() for name, value in losses.items()}
 
-    def _step_generator(self) -> dict[str, float]:
+    def _step_generator(self) -> dict[str, Tensor]:
         batch = self._batch(player=1)
         judge, config = self._discriminator, self.config
         fake = batch.complete(self._generator, batch.tasks)
@@ -234,25 +153,21 @@ class _Training:
             losses["energy"] = energy_score(batch.x, fake, second, batch.tasks.whole)
             loss = loss + config.energy_weight * losses["energy"]
         self._descend(loss, self._generator)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: value.detach() for name, value in losses.items()}
 
     def _descend(self, loss: Tensor, player: nn.Module) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=list(player.parameters()))
-        self._optimizer.step()
+        self.optimizer.step()
 
     def _batch(self, *, player: int) -> _Batch:
-        entropy = np.random.SeedSequence((self._seed, self.step, player))
-        generator = torch.Generator(self.device)
-        generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-        n, law = self.config.batch_size, self.config.tasks
-        rows = torch.randint(len(self._train), (n,), generator=generator, device=self.device)
-        tasks = law.draw(n, self._n_groups, generator)
+        drawn = self.draw(player)
         other = None
         if self.config.communicates:
-            other = Tasks(law.draw_given(tasks.whole, generator), tasks.whole)
-            other = other.of_coordinates(self._groups)
-        return _Batch(self._train[rows], tasks.of_coordinates(self._groups), other, generator)
+            whole = drawn.tasks.whole
+            other = Tasks(self.config.tasks.draw_given(whole, drawn.generator), whole)
+            other = other.of_coordinates(self.groups)
+        return _Batch(drawn.x, drawn.tasks.of_coordinates(self.groups), other, drawn.generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,8 +192,3 @@ class _Batch:
         return tuple(
             self.judged(judge, x, self.other) - self.judged(judge, x) for x in (own, other)
         )
-
-
-def _cosine(progress: float) -> float:
-    """Fall from one to zero."""
-    return (1 + math.cos(math.pi * progress)) / 2

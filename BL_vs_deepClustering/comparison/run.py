@@ -224,7 +224,7 @@ def _pretrain(peer: _Peer, seed: int) -> tuple[dict[str, Any], dict[str, np.ndar
 
 
 def _read(peer: _Peer, seed: int, result: Result) -> PeerRun:
-    pretrain_seconds, curves = 0.0, _named(result, "curve")
+    pretrain_seconds, curves = 0.0, result.part("curve")
     if peer.autoencoders is not None:
         pretraining = _pretrained(peer, seed)
         pretrain_seconds = pretraining.summary["seconds"]
@@ -237,18 +237,9 @@ def _read(peer: _Peer, seed: int, result: Result) -> PeerRun:
         clusters=result.arrays["clusters"],
         curves=curves,
         pretrain_seconds=pretrain_seconds,
-        **_named(result, "score"),
+        **result.part("score"),
         **{name: result.summary[name] for name in own},
     )
-
-
-def _named(result: Result, kind: str) -> dict[str, np.ndarray]:
-    prefix = f"{kind}/"
-    return {
-        name.removeprefix(prefix): array
-        for name, array in result.arrays.items()
-        if name.startswith(prefix)
-    }
 
 
 @lru_cache(maxsize=1)

@@ -37,7 +37,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from biglearn_core.experiments.network_training import Checkpoint
+from biglearn_core.experiments.network_training import Checkpoint, put_weights, weights_of
 from biglearn_core.experiments.parallel import progress
 from biglearn_core.system.numbers import check_integer
 from biglearn_core.system.stopwatch import Stopwatch
@@ -157,14 +157,14 @@ class Autoencoder(nn.Module):
         """
         prefix = "weight/"
         weights = {
-            name.removeprefix(prefix): torch.tensor(array)
+            name.removeprefix(prefix): array
             for name, array in arrays.items()
             if name.startswith(prefix)
         }
         n_features = weights["encoder.0.weight"].shape[1]
         # The weights drawn here are overwritten.
         model = cls(n_features, config.hidden, config.n_code, generator=torch.Generator())
-        model.load_state_dict(weights)
+        put_weights(model, weights)
         return model.to(device).requires_grad_(False)
 
     def forward(self, X: Tensor) -> Tensor:
@@ -220,9 +220,8 @@ class Pretrained:
         -------
         arrays : dict of str to ndarray
         """
-        weights = self.model.state_dict().items()
         own = {"losses": self.losses, "restarts": np.array(self.restarts)}
-        return own | {f"weight/{n}": t.cpu().numpy() for n, t in weights}
+        return own | {f"weight/{name}": array for name, array in weights_of(self.model).items()}
 
 
 def pretrain(

@@ -1,4 +1,4 @@
-"""Training of networks: how they are computed, and their state on disk."""
+"""Training of networks: how they are computed, their weights, and their state on disk."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ from torch.optim import Optimizer
 from biglearn_core.system.digest import differences, digest
 from biglearn_core.system.persistence import load_arrays, save_arrays
 
-__all__ = ["Checkpoint", "MatmulPrecision", "check_precision", "matmul_precision",
-           "training_arithmetic"]  # fmt: skip
+__all__ = [
+    "Checkpoint",
+    "MatmulPrecision",
+    "check_precision",
+    "matmul_precision",
+    "put_weights",
+    "training_arithmetic",
+    "weights_drawn_from",
+    "weights_of",
+]
 
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -83,6 +91,57 @@ def check_precision(precision: str) -> None:
     known = get_args(MatmulPrecision)
     if precision not in known:
         raise ValueError(f"precision must be one of {', '.join(known)}; got {precision!r}")
+
+
+@contextmanager
+def weights_drawn_from(seed: int) -> Iterator[None]:
+    """Let modules that are made inside the block draw their first weights from a seed.
+
+    Parameters
+    ----------
+    seed : int
+
+    Notes
+    -----
+    Modules draw from torch's global generator of the CPU, which is as before after the block.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would seed GPUs, too, whose generators are not put back.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """Copy the weights of a module, as they are now.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        By name.
+    """
+    # On the CPU .numpy() alone would be a view, which changes as training goes on.
+    return {name: value.cpu().numpy().copy() for name, value in module.state_dict().items()}
+
+
+def put_weights(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put weights into a module.
+
+    Parameters
+    ----------
+    module : Module
+    arrays : mapping of str to ndarray
+        As from `weights_of`.
+
+    Raises
+    ------
+    RuntimeError
+        When they are those of another module.
+    """
+    module.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
 
 class Checkpoint:
@@ -190,7 +249,7 @@ def _put(
     for array in (*parts["module"].values(), *parts["optimizer"].values()):
         if not np.isfinite(array).all():
             raise ValueError("it holds numbers that are not finite")
-    module.load_state_dict({name: torch.tensor(a) for name, a in parts["module"].items()})
+    put_weights(module, parts["module"])
     state: dict[int, dict[str, Tensor]] = {}
     for name, array in parts["optimizer"].items():
         number, _, entry = name.partition("/")

@@ -49,6 +49,11 @@ class Result:
     summary: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
+    def part(self, name: str) -> dict[str, np.ndarray]:
+        """Give the arrays whose names begin with `name` and a slash, without these."""
+        prefix = f"{name}/"
+        return {n.removeprefix(prefix): a for n, a in self.arrays.items() if n.startswith(prefix)}
+
 
 class ResultStore:
     """Results of one experiment under one config, one state of the code and of the data.

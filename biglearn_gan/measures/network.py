@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from biglearn_core.experiments.network_training import put_weights, weights_of
 from biglearn_core.experiments.store import ResultStore
 from biglearn_core.system.digest import digest
 from biglearn_core.system.progress import progress_bar
@@ -145,10 +146,9 @@ def load_network(
     kept = store.load("network")
     if kept is None:
         network = train_network(X, labels, side, config)
-        arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-        kept = store.save("network", {}, arrays)
+        kept = store.save("network", {}, weights_of(network))
     network = ImageNetwork(side, len(kept.arrays["last.bias"]), config)
-    network.load_state_dict({name: torch.from_numpy(a) for name, a in kept.arrays.items()})
+    put_weights(network, kept.arrays)
     return network.eval()
 
 

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["VectorDiscriminator", "VectorGenerator"]
+__all__ = ["FREQUENCIES", "VectorDiscriminator", "VectorGenerator"]
 
 _SLOPE = 0.2
 # In units of the coordinates, which are of order one: modes as narrow as an eighth are told apart.
-_FREQUENCIES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi)
+FREQUENCIES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi)
 
 
 class VectorGenerator(nn.Module):
@@ -102,13 +102,13 @@ class VectorDiscriminator(nn.Module):
 
 
 def _inputs_per_feature(fourier: bool) -> int:
-    return 1 + (2 * len(_FREQUENCIES) if fourier else 0)
+    return 1 + (2 * len(FREQUENCIES) if fourier else 0)
 
 
 def _features(x: Tensor, mask: Tensor, fourier: bool) -> Tensor:
     if not fourier:
         return x
-    waves = [wave(f * x) * mask for f in _FREQUENCIES for wave in (torch.sin, torch.cos)]
+    waves = [wave(f * x) * mask for f in FREQUENCIES for wave in (torch.sin, torch.cos)]
     return torch.cat([x, *waves], 1)
 
 

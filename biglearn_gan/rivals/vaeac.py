@@ -9,22 +9,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.experiments.network_training import Checkpoint, training_arithmetic
-from biglearn_core.system.progress import progress_bar
-from biglearn_core.system.stopwatch import Stopwatch
+from biglearn_core.experiments.network_training import (
+    put_weights,
+    weights_drawn_from,
+    weights_of,
+)
 from biglearn_gan.data import Data
+from biglearn_gan.loop import Trained, Training
 from biglearn_gan.rivals.vaeac_model import VAEAC, Bound, Gaussian, VAEACConfig, vaeac_config
 from biglearn_gan.sampler import check_question
 
 __all__ = [
     "VAEAC_CURVES",
-    "TrainedVAEAC",
     "VAEACConfig",
     "VAEACSampler",
     "train_vaeac",
@@ -33,7 +34,6 @@ __all__ = [
 
 VAEAC_CURVES = ("elbo", "divergence")
 
-_CURVE_EVERY = 50
 # Rows of one pass: few enough that the layers stay in the cache.
 _CHUNK = 2048
 # Range of pixels.
@@ -129,8 +129,8 @@ class VAEACSampler:
             When the weights are those of another model.
         """
         model = _make(data, config, seed=0)
-        model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
-        return cls.of(model.to(device), data, noise=noise)
+        put_weights(model, arrays)
+        return cls.of(model.to(device).requires_grad_(False), data, noise=noise)
 
     @classmethod
     def of(cls, model: VAEAC, data: Data, *, noise: bool = True) -> VAEACSampler:
@@ -148,33 +148,11 @@ class VAEACSampler:
         sampler : VAEACSampler
         """
         clip = None if data.side is None else _PIXELS
-        return cls(model.requires_grad_(False), data.n_features, noise=noise, clip=clip)
+        return cls(model, data.n_features, noise=noise, clip=clip)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give the model's weights by name."""
-        return {name: value.cpu().numpy() for name, value in self.model.state_dict().items()}
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedVAEAC:
-    """Outcome of a training.
-
-    Parameters
-    ----------
-    sampler : VAEACSampler
-        Draws from the model's law, the decoder's noise included.
-    iterations : int64 ndarray of shape (T,)
-    curves : dict of str to float64 ndarray of shape (T,)
-        By the names in `VAEAC_CURVES`, in nats a row: the bound and the divergence in it, means
-        over the batches since the iteration before.
-    seconds : float
-        Wall clock of the training alone, interruptions left out.
-    """
-
-    sampler: VAEACSampler
-    iterations: np.ndarray
-    curves: dict[str, np.ndarray]
-    seconds: float
+        """Give the model's weights by name, as they are now."""
+        return weights_of(self.model)
 
 
 def train_vaeac(
@@ -186,7 +164,7 @@ def train_vaeac(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 500,
     verbose: int = 0,
-) -> TrainedVAEAC:
+) -> Trained:
     """Train a VAEAC.
 
     Parameters
@@ -197,16 +175,15 @@ def train_vaeac(
         Of weights, batches, tasks and noise. What a step draws is a function of seed and step, so a
         training that goes on ends as one that was never broken.
     device : str or torch.device, default "cpu"
-    checkpoint : path-like, optional
-        File of the state; a training whose state is there goes on from it.
-    checkpoint_every : int, default 500
-        Iterations between two states.
-    verbose : int, default 0
-        Where true, the bar is shown from the start.
+    checkpoint, checkpoint_every, verbose
+        As in `Training.run`.
 
     Returns
     -------
-    trained : TrainedVAEAC
+    trained : Trained
+        Its sampler draws from the model's law, the decoder's noise included; by the names in
+        `VAEAC_CURVES`, in nats a row, the bound and the divergence in it, means over the batches
+        since the iteration before.
 
     Raises
     ------
@@ -215,105 +192,61 @@ def train_vaeac(
     FloatingPointError
         When the bound is no number; names the iteration and what to change.
     """
-    training = _Training(data, config, seed, torch.device(device))
-    state = Checkpoint(
-        checkpoint, data=data.train, seed=seed, config=config, device=training.device.type
+    trained = _Ascent(data, config, seed=seed, device=torch.device(device)).run(
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every, verbose=verbose
     )
-    with training_arithmetic("highest"):
-        clock = Stopwatch(training.take_up(state))
-        with progress_bar(verbose, unit="it", total=config.iterations) as bar:
-            bar.update(training.step)
-            while training.step < config.iterations:
-                training.advance()
-                bar.update()
-                if training.step % _CURVE_EVERY == 0 or training.step == config.iterations:
-                    training.note()
-                    bar.set_postfix(elbo=f"{training.noted['elbo'][-1]:.2f}", refresh=False)
-                if training.step % checkpoint_every == 0:
-                    training.put_down(state, clock.read())
-        seconds = clock.read()
-        training.put_down(state, seconds)
-    return TrainedVAEAC(
-        VAEACSampler.of(training.model, data),
-        np.array(training.noted["iterations"], dtype=np.int64),
-        {name: np.array(training.noted[name], dtype=np.float64) for name in VAEAC_CURVES},
-        seconds,
-    )
+    trained.sampler.model.requires_grad_(False)
+    return trained
 
 
-class _Training:
-    def __init__(self, data: Data, config: VAEACConfig, seed: int, device: torch.device) -> None:
-        self.device = device
-        self.step = 0
-        self.noted: dict[str, list[float]] = {name: [] for name in ("iterations", *VAEAC_CURVES)}
-        self.model = _make(data, config, seed=seed).to(device)
-        self._config, self._seed = config, seed
-        self._train, self._groups = data.train.to(device), data.groups.to(device)
-        self._n_groups = data.n_groups
-        self._optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.learning_rate, fused=True
+class _Ascent(Training):
+    curves = VAEAC_CURVES
+
+    def __init__(self, data: Data, config: VAEACConfig, *, seed: int, device: torch.device) -> None:
+        super().__init__(data, config, seed=seed, device=device)
+        self.modules = _make(data, config, seed=seed).to(device)
+        self.optimizer = torch.optim.Adam(
+            self.modules.parameters(), lr=config.learning_rate, fused=True
         )
         self._sums = torch.zeros(1 + len(VAEAC_CURVES), dtype=torch.float64, device=device)
+        self.sampler = VAEACSampler.of(self.modules, data)
 
-    def take_up(self, state: Checkpoint) -> float:
-        """Go on from a saved state where there is one; gives the seconds spent."""
-        names = ("step", "seconds", "sums", *self.noted)
-        arrays = state.load(self.model, self._optimizer, names=names)
-        if arrays is None:
-            return 0.0
-        self.step = int(arrays["step"])
+    def extra(self) -> dict[str, np.ndarray]:
+        return {"sums": self._sums.cpu().numpy()}
+
+    def take_extra(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._sums = torch.tensor(arrays["sums"], device=self.device)
-        self.noted = {name: arrays[name].tolist() for name in self.noted}
-        return float(arrays["seconds"])
 
-    def put_down(self, state: Checkpoint, seconds: float) -> None:
-        arrays = {"step": np.array(self.step), "seconds": np.array(seconds)}
-        arrays |= {"sums": self._sums.cpu().numpy()}
-        arrays |= {name: np.array(values, dtype=np.float64) for name, values in self.noted.items()}
-        state.save(self.model, self._optimizer, arrays)
-
-    def note(self) -> None:
+    def values(self) -> dict[str, float]:
         count, *sums = self._sums.tolist()
         self._sums.zero_()
-        for name, total in zip(VAEAC_CURVES, sums, strict=True):
-            self.noted[name].append(total / count)
-        self.noted["iterations"].append(self.step)
         if not math.isfinite(sums[0]):
             raise FloatingPointError(
                 f"the bound is no number after iteration {self.step}; lower learning_rate, or "
                 "raise least_sigma"
             )
+        return {name: total / count for name, total in zip(self.curves, sums, strict=True)}
 
     def advance(self) -> None:
-        falling = max(0.0, 2 * self.step / self._config.iterations - 1)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * (1 + math.cos(math.pi * falling)) / 2
         bound = self._bound()
         loss = -(bound.elbo + bound.regularisation).mean()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._optimizer.step()
+        self.optimizer.step()
         with torch.no_grad():
             values = (loss.new_ones(()), bound.elbo.mean(), bound.divergence.mean())
             self._sums += torch.stack(values)
-        self.step += 1
 
     def _bound(self) -> Bound:
-        """Bound of a batch that is a function of seed and step."""
-        entropy = np.random.SeedSequence((self._seed, self.step)).generate_state(1, np.uint64)
-        generator = torch.Generator(self.device).manual_seed(int(entropy[0] >> 1))
-        n = self._config.batch_size
-        rows = torch.randint(len(self._train), (n,), generator=generator, device=self.device)
-        tasks = self._config.tasks.draw(n, self._n_groups, generator)
-        noise: Tensor = torch.randn(
-            n, self._config.n_latent, generator=generator, device=self.device
+        batch = self.draw()
+        noise = torch.randn(
+            len(batch.x), self.config.n_latent, generator=batch.generator, device=self.device
         )
-        return self.model.bound(self._train[rows], tasks.of_coordinates(self._groups), noise)
+        return self.modules.bound(batch.x, batch.tasks.of_coordinates(self.groups), noise)
 
 
 def _make(data: Data, config: VAEACConfig, *, seed: int) -> VAEAC:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with weights_drawn_from(seed):
         return VAEAC(data.n_features, config)
 
 

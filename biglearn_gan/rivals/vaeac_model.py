@@ -18,14 +18,13 @@ from torch.nn import functional as F
 
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_gan.data import DATA
+from biglearn_gan.networks.vectors import FREQUENCIES
 from biglearn_gan.tasks import TaskLaw, Tasks
 
 __all__ = ["VAEAC", "Bound", "Gaussian", "VAEACConfig", "kl_divergence", "vaeac_config"]
 
 # Of the latent's standard deviations: where both collapse, their ratio is still a number.
 _LEAST_SD = 1e-3
-# In units of the coordinates, which are of order one: modes as narrow as an eighth are told apart.
-_FREQUENCIES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +217,7 @@ class VAEAC(nn.Module):
         width, depth, n_latent = config.width, config.depth, config.n_latent
         self._sigmas = math.log(config.least_sigma), math.log(config.most_sigma)
         self._mean_sd, self._sd_rate = config.prior_mean_sd, config.prior_sd_rate
-        self._frequencies = _FREQUENCIES if config.fourier else ()
+        self._frequencies = FREQUENCIES if config.fourier else ()
         n_inputs = (1 + 2 * len(self._frequencies)) * n_features
         self.seen = _layers(n_inputs + n_features, width, depth)
         self.prior_head = nn.Linear(width, 2 * n_latent)

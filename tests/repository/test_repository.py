@@ -296,7 +296,7 @@ def test_arrows_run_down_only():
 
 
 GAN_FLOORS = (
-    *("sampler", "data", "tasks", "networks", "losses", "config", "generator", "training"),
+    *("sampler", "data", "tasks", "networks", "losses", "config", "generator", "loop", "training"),
     *("settings", "measures", "rivals", "methods", "scoring", "run", "tables", "figures"),
 )
 
