@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from biglearn_core.experiments.record import rows
@@ -251,13 +250,11 @@ def _told(runs: Sequence[Run], name: str, measure: Measure) -> str:
 
 def _gap(first: Sequence[Run], second: Sequence[Run], name: str) -> Sample | None:
     """Difference on the seeds that both have; None where fewer than two."""
-    others = {run.seed: run.scores for run in second if name in run.scores}
-    gaps = [
-        run.scores[name] - others[run.seed][name]
-        for run in first
-        if name in run.scores and run.seed in others
-    ]
-    return Sample.of(np.array(gaps)) if len(gaps) > 1 else None
+    gap = Sample.of_differences(
+        *({run.seed: run.scores[name] for run in runs if name in run.scores}
+          for runs in (first, second))
+    )  # fmt: skip
+    return gap if gap is not None and gap.n > 1 else None
 
 
 def _reading(gap: Sample, sense: int) -> str:

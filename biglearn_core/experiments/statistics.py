@@ -6,7 +6,7 @@ Deviations are those of a sample (ddof 1); intervals are Student's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,25 @@ class Sample:
         """
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(float(np.mean(values)), std, len(values))
+
+    @classmethod
+    def of_differences(
+        cls, first: Mapping[int, float], second: Mapping[int, float]
+    ) -> Sample | None:
+        """Condense what one method has over another, seed by seed.
+
+        Parameters
+        ----------
+        first, second : mapping of int to float
+            By seed.
+
+        Returns
+        -------
+        sample : Sample or None
+            Of first − second on the seeds that both have; None where there are none.
+        """
+        gaps = [value - second[seed] for seed, value in first.items() if seed in second]
+        return cls.of(gaps) if gaps else None
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
         """Give the interval that holds the mean.

@@ -91,11 +91,10 @@ def _communication(record: Record) -> Row:
     for data in _EXACT:
         first = _entry(record, data, "communication", "conditional_ks_mean")
         second = _entry(record, data, "big", "conditional_ks_mean")
-        shared = sorted(set(first.by_seed) & set(second.by_seed)) if first and second else []
-        if not shared:
+        gap = Sample.of_differences(first.by_seed, second.by_seed) if first and second else None
+        if gap is None:
             return row
-        pairs = [first.by_seed[seed] - second.by_seed[seed] for seed in shared]
-        gaps[data] = Sample.of(np.array(pairs))
+        gaps[data] = gap
     better = [bool(gap.interval()) and gap.interval()[1] < 0 for gap in gaps.values()]
     told = "; ".join(f"{data} {gap.with_interval(sign='+')}" for data, gap in gaps.items())
     return replace(row, fair=told, verdict=shown(all(better), any(better)))

@@ -48,3 +48,10 @@ def test_the_interval_of_a_rate_is_exact():
     assert low == pytest.approx(beta.ppf(0.025, 96, 5))
     assert high == pytest.approx(beta.ppf(0.975, 97, 4))
     assert rate_interval(0, 100)[0] == 0
+
+
+def test_differences_are_taken_on_the_seeds_that_both_have():
+    gap = Sample.of_differences({0: 1.0, 2: 5.0, 7: 3.0}, {7: 1.0, 1: 9.0, 2: 2.0})
+    assert (gap.mean, gap.n) == (2.5, 2)
+    assert gap.std == pytest.approx(np.std([3.0, 2.0], ddof=1))
+    assert Sample.of_differences({0: 1.0}, {1: 1.0}) is None
