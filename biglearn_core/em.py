@@ -16,12 +16,15 @@ Covariances that have something in common, or a prior, are fitted in the M-step 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LEAST_PROPORTION, Moments
+from biglearn_core.numerics.kernels import contiguous, kernels
 from biglearn_core.numerics.linalg import floor_eigenvalues, has_eigenvalue_below, with_block
 from biglearn_core.numerics.lowrank import LowRankCovariances, floor_to_low_rank, low_rank_pays
 from biglearn_core.numerics.points import FitPoints
@@ -278,6 +281,8 @@ def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Ten
     and onto the floor instead of dividing by nothing. The second moments are about the origins and
     corrected by the shift to the new means, which does not cancel as E[y yᵀ] − m mᵀ does.
     """
+    if moments.second.dim() == 3 and (loops := kernels(moments.second)) is not None:
+        return _compiled_m_step(loops, moments, origins, total)
     proportions = moments.counts / total
     mass = proportions.clamp_min(LEAST_PROPORTION).mul_(total)[:, None]
     share = moments.counts[:, None] / mass  # one, but for an empty component
@@ -298,6 +303,24 @@ def m_step(moments: Moments, origins: Tensor, total: float) -> tuple[Tensor, Ten
     large = covariances.numel() >= _LARGE
     each(about_the_means, [slice(k, k + 1) for k in range(len(mass))] if large else [slice(None)])
     return proportions, shift + origins, covariances
+
+
+def _compiled_m_step(
+    loops: ModuleType, moments: Moments, origins: Tensor, total: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    sums = moments.counts, moments.first, moments.second, origins.expand(moments.first.shape)
+    counts, first, second, origin = map(contiguous, sums)
+    proportions = np.empty(len(counts))
+    means, covariances = np.empty(first.shape, first.dtype), np.empty(second.shape, second.dtype)
+    loops.maximise(
+        *(counts, first, second, origin, total, LEAST_PROPORTION),
+        *(proportions, means, covariances),
+    )
+    return (
+        torch.from_numpy(proportions),
+        torch.from_numpy(means),
+        torch.from_numpy(covariances),
+    )
 
 
 def _floor(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor, LowRankCovariances | None]:

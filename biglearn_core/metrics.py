@@ -13,6 +13,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor
 
 from biglearn_core.gmm import GMM
+from biglearn_core.numerics.diagonal import DiagonalDensity
 from biglearn_core.numerics.points import Points
 
 __all__ = ["ClusteringScores", "Divergences", "KLEvaluator", "clustering_accuracy", "score_labels"]
@@ -48,10 +49,11 @@ class KLEvaluator:
     """
 
     def __init__(self, truth: GMM, X: Tensor) -> None:
-        points = Points.of(X)
+        # Each keeps the features of one form of the density.
+        self._points, self._single = Points.of(X), Points.of(X)
         coordinates = (torch.tensor([i], device=X.device) for i in range(truth.n_features))
-        self._views = [(None, points), *((i, points.project(i, None)) for i in coordinates)]
-        self._entropies = [self._mean_log_prob(truth, *view) for view in self._views]
+        self._views = [(i, self._points.project(i, None)) for i in coordinates]
+        self._entropies = self._mean_log_probs(truth)
 
     @torch.inference_mode()
     def __call__(self, model: GMM) -> Divergences:
@@ -66,16 +68,20 @@ class KLEvaluator:
         -------
         divergences : Divergences
         """
-        joint, *marginal = (
-            entropy - self._mean_log_prob(model, *view)
-            for entropy, view in zip(self._entropies, self._views, strict=True)
-        )
+        log_probs = self._mean_log_probs(model)
+        pairs = zip(self._entropies, log_probs, strict=True)
+        joint, *marginal = (entropy - log_prob for entropy, log_prob in pairs)
         return Divergences(joint, tuple(marginal), tuple(joint - kl for kl in marginal))
 
-    @staticmethod
-    def _mean_log_prob(model: GMM, index: Tensor | None, points: Points) -> float:
-        law = model if index is None else model.marginal(index)
-        return law.mean_log_prob(points)
+    def _mean_log_probs(self, model: GMM) -> list[float]:
+        """Mean log-densities of the joint law and of every coordinate's."""
+        joint = model.mean_log_prob(self._points)
+        density = DiagonalDensity.of_coordinates(
+            self._single, model.weights, model.means, model.covariances
+        )
+        if density is not None:
+            return [joint, *density.mean_log_probs(self._single, model.n_features)]
+        return [joint, *(model.marginal(i).mean_log_prob(view) for i, view in self._views)]
 
 
 @dataclass(frozen=True)

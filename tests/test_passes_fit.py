@@ -51,8 +51,9 @@ def test_a_source_is_fitted_as_a_tensor(loop, dtype, weighted):
         **LOOPS[loop],
     )
     passed = loop(source, start, **LOOPS[loop])
+    # Log-densities of float32 may be off by 1e-3 nats (`density.TOLERANCE`), and differently.
     close = (
-        {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 5e-3, "atol": 1e-4}
+        {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 1e-2, "atol": 1e-4}
     )
     assert_same_model(held.model, passed.model, **close)
     np.testing.assert_allclose(

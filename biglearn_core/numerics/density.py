@@ -22,12 +22,21 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, reduce
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.numerics.kernels import contiguous, kernels
 from biglearn_core.numerics.linalg import cholesky, inverse_triangular, largest_eigenvalue_bound
-from biglearn_core.numerics.points import Chunk, FitPoints, Points, Sums
-from biglearn_core.numerics.threads import each
+from biglearn_core.numerics.points import (
+    Chunk,
+    FitPoints,
+    Points,
+    Sums,
+    n_quadratic_features,
+)
+from biglearn_core.numerics.products import Features, exponential_, needs_rows, product, sums
+from biglearn_core.numerics.threads import each, one_thread_an_operation
 
 __all__ = [
     "LEAST_PROPORTION",
@@ -230,7 +239,7 @@ class Density(ABC):
         def of_chunk(chunk: Chunk) -> tuple[Moments, Tensor]:
             features = self.features(chunk)
             shares = exponentiate(self.log_prob(features), chunk.weights, n_mixtures)
-            return self.moments(features, shares.responsibilities()), shares.log_likelihood
+            return self.moments(features, shares.responsibilities), shares.log_likelihood
 
         def of_group(group: Iterable[Chunk]) -> tuple[Moments, Tensor]:
             return reduce(_add, map(of_chunk, group))
@@ -252,13 +261,33 @@ class Density(ABC):
         mean : float
             In nats.
         """
-        (log_likelihood,) = points.added(self._log_likelihood)
-        return log_likelihood.item() / points.total
+        return self.mean_log_probs(points, 1)[0]
 
-    def _log_likelihood(self, points: Points) -> Sums:
+    @one_thread_an_operation()
+    def mean_log_probs(self, points: FitPoints, n_mixtures: int) -> list[float]:
+        """Weighted means of log p(y) under several mixtures.
+
+        Parameters
+        ----------
+        points : FitPoints
+        n_mixtures : int
+            As in `expectation`.
+
+        Returns
+        -------
+        means : list of float
+            In nats.
+        """
+        (log_likelihood,) = points.added(partial(self._log_likelihood, n_mixtures=n_mixtures))
+        return (log_likelihood / points.total).tolist()
+
+    def _log_likelihood(self, points: Points, n_mixtures: int) -> Sums:
+        def of_chunk(chunk: Chunk) -> Tensor:
+            log_prob = self.log_prob(self.features(chunk))
+            return exponentiate(log_prob, chunk.weights, n_mixtures, wanted=False).log_likelihood
+
         def of_group(group: Iterable[Chunk]) -> Tensor:
-            log_probs = ((self.log_prob(self.features(chunk)), chunk.weights) for chunk in group)
-            return sum(exponentiate(*pair).log_likelihood for pair in log_probs)
+            return sum(map(of_chunk, group))
 
         return (sum(each(of_group, points.groups(self.bytes_per_point))),)
 
@@ -272,22 +301,71 @@ class QuadraticDensity(Density):
 
     Parameters
     ----------
-    law : Law
-    dtype : torch.dtype
-        Of the features and of the matrix products.
+    coefficients : Tensor of shape (K, F)
+        In the dtype of the features and of the matrix products.
+    centre : Tensor of shape (d,)
+        Origin of the points.
     """
 
-    def __init__(self, law: Law, dtype: torch.dtype) -> None:
+    def __init__(self, coefficients: Tensor, centre: Tensor) -> None:
+        d, dtype = len(centre), coefficients.dtype
+        self._coefficients = coefficients
+        self._unpacked = _triangle(d, centre.device).unpacked
+        self.origins = centre
+        self.n_components, F = coefficients.shape
+        self._rows = needs_rows(self.n_components, F, dtype, centre.device)
+        self.bytes_per_point = (2 * self.n_components + F * (1 + self._rows)) * dtype.itemsize
+
+    @classmethod
+    def of_law(cls, law: Law, dtype: torch.dtype) -> QuadraticDensity:
+        """Expand the quadratic forms of a law.
+
+        Parameters
+        ----------
+        law : Law
+        dtype : torch.dtype
+            Of the features and of the matrix products.
+
+        Returns
+        -------
+        density : QuadraticDensity
+        """
         triangle = _triangle(law.means.shape[1], law.means.device)
         constants = torch.sub(law.log_constants, law.offsets, alpha=0.5)
         quadratic = law.precisions.flatten(1).index_select(1, triangle.packed)
         quadratic = quadratic.mul_(triangle.coefficients)
         coefficients = torch.cat([constants[:, None], law.linear, quadratic], dim=1)
-        self._coefficients = coefficients.to(dtype)
-        self._unpacked = triangle.unpacked
-        self.origins = law.centre
-        self.n_components, F = coefficients.shape
-        self.bytes_per_point = (2 * self.n_components + F) * dtype.itemsize
+        return cls(coefficients.to(dtype), law.centre)
+
+    @classmethod
+    def compiled(
+        cls, points: FitPoints, weights: Tensor, means: Tensor, covariances: Tensor
+    ) -> QuadraticDensity | None:
+        """Expand the quadratic forms of a small mixture, in compiled code.
+
+        Parameters
+        ----------
+        points : FitPoints
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, d)
+            In the coordinates of the data, not centred.
+        covariances : Tensor of shape (K, d, d)
+
+        Returns
+        -------
+        density : QuadraticDensity or None
+            None without compiled code, where a covariance is not positive definite, or where `of`
+            may find that the form loses accuracy.
+        """
+        loops = kernels(covariances)
+        if loops is None:
+            return None
+        coefficients = np.empty((len(means), n_quadratic_features(means.shape[1])))
+        arrays = map(contiguous, (weights, means, covariances, points.centre))
+        squared = loops.expand(*arrays, _room(points.dtype), coefficients)
+        if not points.radius <= reach(squared, points.dtype):
+            return None
+        return cls(torch.from_numpy(coefficients).to(points.dtype), points.centre)
 
     @staticmethod
     def reaches(law: Law, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
@@ -322,23 +400,23 @@ class QuadraticDensity(Density):
         """
         for radius, dtype in cls.reaches(law, points.dtype):
             if points.radius <= radius:
-                return cls(law, dtype)
+                return cls.of_law(law, dtype)
         return None
 
-    def features(self, chunk: Chunk) -> Tensor:
+    def features(self, chunk: Chunk) -> Features:
         """Features of the chunk, shape (F, n)."""
-        return chunk.quadratic(self._coefficients.dtype)
+        return chunk.quadratic(self._coefficients.dtype, rows=self._rows)
 
-    def log_prob(self, features: Tensor) -> Tensor:
+    def log_prob(self, features: Features) -> Tensor:
         """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
-        return self._coefficients @ features
+        return product(self._coefficients, features)
 
-    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+    def moments(self, features: Features, responsibilities: Tensor) -> Moments:
         """Moments about the centre."""
-        sums = responsibilities @ features.mT
+        added = sums(responsibilities, features)
         d = self.origins.shape[0]
-        second = sums.index_select(1, self._unpacked).view(-1, d, d)
-        return Moments(sums[:, 0], sums[:, 1 : d + 1], second)
+        second = added.index_select(1, self._unpacked).view(-1, d, d)
+        return Moments(added[:, 0], added[:, 1 : d + 1], second)
 
 
 class WhitenedDensity(Density):
@@ -420,9 +498,14 @@ def expanded_reaches(
     """
     found = []
     for products in dict.fromkeys((dtype, torch.float64)):
-        room = TOLERANCE[products] / torch.finfo(products).eps - offsets
+        room = _room(products) - offsets
         found.append((reach(room.div_(largest).min().item(), products), products))
     return found
+
+
+def _room(products: torch.dtype) -> float:
+    """Size of terms that may cancel in a dtype."""
+    return TOLERANCE[products] / torch.finfo(products).eps
 
 
 def reach(squared: float, dtype: torch.dtype) -> float:
@@ -446,29 +529,24 @@ def reach(squared: float, dtype: torch.dtype) -> float:
 
 
 class Shares(NamedTuple):
-    """Unnormalised responsibilities of a chunk, under each of B mixtures of K components.
+    """Responsibilities of a chunk, under each of B mixtures of K components.
 
     Parameters
     ----------
-    shares : Tensor of shape (B, K, n)
-        Densities of the components relative to the largest of their mixture.
-    scale : Tensor of shape (B, n)
-        Factor that makes the shares of a point sum to its weight.
+    responsibilities : Tensor of shape (B K, n)
+        Sample weights multiplied in.
     log_likelihood : float64 Tensor of shape (B,)
         Σ_n w_n log p(y_n), in nats.
     """
 
-    shares: Tensor
-    scale: Tensor
+    responsibilities: Tensor
     log_likelihood: Tensor
 
-    def responsibilities(self) -> Tensor:
-        """Scale the shares in place; shape (B K, n), sample weights multiplied in."""
-        return self.shares.mul_(self.scale.unsqueeze(1)).flatten(0, 1)
 
-
-def exponentiate(log_prob: Tensor, weights: Tensor | None, n_mixtures: int = 1) -> Shares:
-    """Turn component log-densities into shares, in place.
+def exponentiate(
+    log_prob: Tensor, weights: Tensor | None, n_mixtures: int = 1, *, wanted: bool = True
+) -> Shares:
+    """Turn component log-densities into responsibilities, in place.
 
     Parameters
     ----------
@@ -477,23 +555,33 @@ def exponentiate(log_prob: Tensor, weights: Tensor | None, n_mixtures: int = 1) 
     weights : Tensor of shape (n,), optional
     n_mixtures : int, default 1
         B.
+    wanted : bool, default True
+        Whether the responsibilities are; else they are not finished.
 
     Returns
     -------
     shares : Shares
     """
-    log_prob = log_prob.unflatten(0, (n_mixtures, -1))
-    largest = log_prob.amax(dim=1)
-    shares = log_prob.sub_(largest.unsqueeze(1))
-    shares = shares.clamp_min_(_LEAST_LOG_SHARE[log_prob.dtype]).exp_()
+    if weights is not None:
+        weights = weights.to(log_prob.dtype)
+    least = _LEAST_LOG_SHARE[log_prob.dtype]
+    mixtures = log_prob.unflatten(0, (n_mixtures, -1))
+    if (loops := kernels(log_prob, small=False)) is not None:
+        dtype = mixtures.numpy().dtype
+        multipliers = np.empty(0, dtype) if weights is None else weights.numpy()
+        log_likelihood = np.empty(n_mixtures)
+        loops.normalise(mixtures.numpy(), multipliers, dtype.type(least), log_likelihood, wanted)
+        return Shares(log_prob, torch.from_numpy(log_likelihood))
+    largest = mixtures.amax(dim=1)
+    shares = exponential_(mixtures.sub_(largest.unsqueeze(1)).clamp_min_(least))
     scale = shares.sum(dim=1)
     point_log_prob = scale.log().add_(largest)
-    scale.reciprocal_()
     if weights is not None:
-        weights = weights.to(scale.dtype)
-        scale *= weights
         point_log_prob *= weights
-    return Shares(shares, scale, point_log_prob.sum(dim=1, dtype=torch.float64))
+    if wanted:
+        scale.reciprocal_()
+        shares.mul_((scale if weights is None else scale.mul_(weights)).unsqueeze(1))
+    return Shares(log_prob, point_log_prob.sum(dim=1, dtype=torch.float64))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from biglearn_core.numerics.density import LOG_2PI, Density, Law, Moments, expanded_reaches
 from biglearn_core.numerics.linalg import cholesky
-from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.numerics.points import Chunk, FitPoints, Points
+from biglearn_core.numerics.products import Features, needs_rows, product, sums
 
 __all__ = ["DiagonalDensity", "DiagonalLaw", "is_diagonal"]
 
@@ -116,18 +117,73 @@ class DiagonalDensity(Density):
 
     Parameters
     ----------
-    law : DiagonalLaw
-    dtype : torch.dtype
-        Of the features and of the matrix products.
+    coefficients : Tensor of shape (K, 2 d + 1)
+        In the dtype of the features and of the matrix products.
+    centre : Tensor of shape (d,)
+        Origin of the points.
     """
 
-    def __init__(self, law: DiagonalLaw, dtype: torch.dtype) -> None:
+    def __init__(self, coefficients: Tensor, centre: Tensor) -> None:
+        self._coefficients = coefficients
+        self.origins = centre
+        self.n_components, F = coefficients.shape
+        dtype = coefficients.dtype
+        self._rows = needs_rows(self.n_components, F, dtype, centre.device)
+        self.bytes_per_point = (2 * self.n_components + F * (1 + self._rows)) * dtype.itemsize
+
+    @classmethod
+    def of_law(cls, law: DiagonalLaw, dtype: torch.dtype) -> DiagonalDensity:
+        """Expand the quadratic forms of a law.
+
+        Parameters
+        ----------
+        law : DiagonalLaw
+        dtype : torch.dtype
+            Of the features and of the matrix products.
+
+        Returns
+        -------
+        density : DiagonalDensity
+        """
         constants = torch.sub(law.log_constants, law.offsets, alpha=0.5)
         parts = [constants[:, None], law.linear, law.precisions * -0.5]
-        self._coefficients = torch.cat(parts, dim=1).to(dtype)
-        self.origins = law.centre
-        self.n_components, F = self._coefficients.shape
-        self.bytes_per_point = (2 * self.n_components + F) * dtype.itemsize
+        return cls(torch.cat(parts, dim=1).to(dtype), law.centre)
+
+    @classmethod
+    def of_coordinates(
+        cls, points: FitPoints, weights: Tensor, means: Tensor, covariances: Tensor
+    ) -> DiagonalDensity | None:
+        """Take the laws of all single coordinates, as D mixtures one after the other.
+
+        Parameters
+        ----------
+        points : FitPoints
+        weights : Tensor of shape (K,)
+        means : Tensor of shape (K, D)
+            In the coordinates of the data, not centred.
+        covariances : Tensor of shape (K, D, D)
+
+        Returns
+        -------
+        density : DiagonalDensity or None
+            Of D K components, each of which depends on one coordinate; None where products in the
+            dtype of the points would lose accuracy.
+        """
+        K, D = means.shape
+        variances = covariances.diagonal(dim1=1, dim2=2).double()
+        about = means.double() - points.centre
+        precisions = variances.reciprocal()
+        linear = precisions * about
+        offsets = linear * about
+        ((radius, dtype), *_) = expanded_reaches(precisions, offsets, points.dtype)
+        if not points.radius <= radius:
+            return None
+        constants = weights.double().log()[:, None] - 0.5 * (variances.log() + LOG_2PI + offsets)
+        coefficients = means.new_zeros(D, K, 2 * D + 1, dtype=dtype)
+        coefficients[:, :, 0] = constants.T
+        coefficients[:, :, 1 : D + 1].diagonal(dim1=0, dim2=2).copy_(linear)
+        coefficients[:, :, D + 1 :].diagonal(dim1=0, dim2=2).copy_(precisions * -0.5)
+        return cls(coefficients.flatten(0, 1), points.centre)
 
     @staticmethod
     def reaches(law: DiagonalLaw, dtype: torch.dtype) -> list[tuple[float, torch.dtype]]:
@@ -162,19 +218,19 @@ class DiagonalDensity(Density):
         """
         for radius, dtype in cls.reaches(law, points.dtype):
             if points.radius <= radius:
-                return cls(law, dtype)
+                return cls.of_law(law, dtype)
         return None
 
-    def features(self, chunk: Chunk) -> Tensor:
+    def features(self, chunk: Chunk) -> Features:
         """Features of the chunk, shape (F, n)."""
-        return chunk.diagonal(self._coefficients.dtype)
+        return chunk.diagonal(self._coefficients.dtype, rows=self._rows)
 
-    def log_prob(self, features: Tensor) -> Tensor:
+    def log_prob(self, features: Features) -> Tensor:
         """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
-        return self._coefficients @ features
+        return product(self._coefficients, features)
 
-    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+    def moments(self, features: Features, responsibilities: Tensor) -> Moments:
         """Moments about the centre; of the second those of single coordinates."""
-        sums = responsibilities @ features.mT
+        added = sums(responsibilities, features)
         d = self.origins.shape[0]
-        return Moments(sums[:, 0], sums[:, 1 : d + 1], sums[:, d + 1 :])
+        return Moments(added[:, 0], added[:, 1 : d + 1], added[:, d + 1 :])

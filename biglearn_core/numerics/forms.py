@@ -75,8 +75,13 @@ def choose_density(
             return expanded
     if index is not None:
         covariances = block_of(covariances, index)
+    pays = _quadratic_pays(*means.shape)
+    if pays:
+        compiled = QuadraticDensity.compiled(points, weights, means, covariances)
+        if compiled is not None:
+            return compiled
     law = Law.of(weights, means, covariances, points.centre)
-    density = QuadraticDensity.of(law, points) if _quadratic_pays(*means.shape) else None
+    density = QuadraticDensity.of(law, points) if pays else None
     return WhitenedDensity(law, points.dtype) if density is None else density
 
 
@@ -117,11 +122,15 @@ def list_forms(
     if diagonal:
         diagonal_law = DiagonalLaw.of_law(law.about(centre))
         reaches = DiagonalDensity.reaches(diagonal_law, dtype)
-        forms += [Form(r, DiagonalDensity(diagonal_law, products)) for r, products in reaches]
+        forms += [
+            Form(r, DiagonalDensity.of_law(diagonal_law, products)) for r, products in reaches
+        ]
     elif _quadratic_pays(*law.means.shape):
         near = law.about(centre)
         reaches = QuadraticDensity.reaches(near, dtype)
-        forms += [Form(radius, QuadraticDensity(near, products)) for radius, products in reaches]
+        forms += [
+            Form(radius, QuadraticDensity.of_law(near, products)) for radius, products in reaches
+        ]
     return [*forms, accurate_form(law, dtype)]
 
 

@@ -9,6 +9,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from biglearn_core.numerics.kernels import contiguous, kernels
 from biglearn_core.numerics.threads import each, one_thread_a_call
 
 __all__ = [
@@ -171,8 +172,12 @@ def resolved_floors(covariances: Tensor, floor: float) -> Tensor:
     floors : Tensor of shape (K,)
         `floor` itself where the spread of a component is ordinary.
     """
-    rounding = _ROUNDING * torch.finfo(covariances.dtype).eps * covariances.shape[-1] ** 0.5
-    return covariances.abs().amax(dim=(1, 2)).mul_(rounding).clamp_min_(floor)
+    largest = covariances.abs().amax(dim=(1, 2))
+    return largest.mul_(_rounding(covariances)).clamp_min_(floor)
+
+
+def _rounding(matrices: Tensor) -> float:
+    return _ROUNDING * torch.finfo(matrices.dtype).eps * matrices.shape[-1] ** 0.5
 
 
 def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor]:
@@ -195,6 +200,12 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor
     below : bool Tensor of shape (K,)
         Which matrices had an eigenvalue at or below the floor.
     """
+    if (loops := kernels(covariances)) is not None:
+        matrices, below = contiguous(covariances), np.empty(len(covariances), bool)
+        symmetric = np.empty(matrices.shape, matrices.dtype)
+        rounding = _rounding(covariances)
+        if not loops.below_floor(matrices, float(floor), rounding, symmetric, below):
+            return torch.from_numpy(symmetric), torch.from_numpy(below)
     covariances = symmetrize(covariances)
     floors = resolved_floors(covariances, floor)
     failed = has_eigenvalue_below(covariances, floors[:, None, None])

@@ -421,7 +421,7 @@ class LowRankDensity(Density):
             log_prob = self.log_prob((Z[:, part], norms[part]))
             part_weights = None if weights is None else weights[part]
             shares = exponentiate(log_prob, part_weights, n_mixtures)
-            responsibilities[:, part] = shares.responsibilities()
+            responsibilities[:, part] = shares.responsibilities
             return shares.log_likelihood
 
         log_likelihood = sum(each(of_part, _parts(points)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from biglearn_core.numerics.products import Features
 from biglearn_core.numerics.threads import each
 from biglearn_core.system.processes import ALONE, Processes
 
@@ -23,6 +24,7 @@ __all__ = [
     "n_quadratic_features",
     "squared_norms",
     "with_products",
+    "with_squares",
 ]
 
 # What is added up over the points, by position.
@@ -77,53 +79,61 @@ class Chunk:
     ----------
     Z : Tensor of shape (d, n)
     weights : Tensor of shape (n,), optional
+    kept : bool, default False
+        Whether many steps will ask for the features, so that storing them both ways pays.
     """
 
-    def __init__(self, Z: Tensor, weights: Tensor | None) -> None:
+    def __init__(self, Z: Tensor, weights: Tensor | None, *, kept: bool = False) -> None:
         self.Z = Z
         self.weights = weights
-        self._quadratic: Tensor | None = None
-        self._diagonal: Tensor | None = None
+        self._kept = kept
+        self._features: dict[tuple[str, torch.dtype], Features] = {}
 
-    def quadratic(self, dtype: torch.dtype) -> Tensor:
+    def quadratic(self, dtype: torch.dtype, *, rows: bool = False) -> Features:
         """Features [1, z, upper triangle of z zᵀ] of every point.
 
         Parameters
         ----------
         dtype : torch.dtype
+        rows : bool, default False
+            Whether they are wanted both ways where the chunk is kept.
 
         Returns
         -------
-        features : Tensor of shape (F, n)
+        features : Features of shape (F, n)
             Made once, however many local steps ask for them.
         """
-        if self._quadratic is None or self._quadratic.dtype != dtype:
-            d, n = self.Z.shape
-            features = self.Z.new_empty(n_quadratic_features(d), n, dtype=dtype)
-            features[1 : d + 1] = self.Z
-            self._quadratic = with_products(features, d)
-        return self._quadratic
+        return self._made("quadratic", dtype, rows)
 
-    def diagonal(self, dtype: torch.dtype) -> Tensor:
+    def diagonal(self, dtype: torch.dtype, *, rows: bool = False) -> Features:
         """Features [1, z, z²] of every point.
 
         Parameters
         ----------
         dtype : torch.dtype
+        rows : bool, default False
 
         Returns
         -------
-        features : Tensor of shape (2 d + 1, n)
+        features : Features of shape (2 d + 1, n)
             Made once, as by `quadratic`.
         """
-        if self._diagonal is None or self._diagonal.dtype != dtype:
-            d, n = self.Z.shape
-            features = self.Z.new_empty(2 * d + 1, n, dtype=dtype)
-            features[0] = 1
-            features[1 : d + 1] = self.Z
-            torch.square(features[1 : d + 1], out=features[d + 1 :])
-            self._diagonal = features
-        return self._diagonal
+        return self._made("diagonal", dtype, rows)
+
+    def _made(self, kind: str, dtype: torch.dtype, rows: bool) -> Features:
+        rows = rows and self._kept
+        found = self._features.get((kind, dtype))
+        if found is None or (rows and found.rows is None):
+            columns = self._columns(kind, dtype) if found is None else found.columns
+            found = Features(columns, columns.T.contiguous() if rows else None)
+            self._features = {(kind, dtype): found}
+        return found
+
+    def _columns(self, kind: str, dtype: torch.dtype) -> Tensor:
+        d, n = self.Z.shape
+        features = self.Z.new_empty(_N_FEATURES[kind](d), n, dtype=dtype)
+        features[1 : d + 1] = self.Z
+        return (with_products if kind == "quadratic" else with_squares)(features, d)
 
 
 def with_products(features: Tensor, d: int) -> Tensor:
@@ -145,6 +155,24 @@ def with_products(features: Tensor, d: int) -> Tensor:
     for i in range(d):
         torch.mul(Z[i], Z[i:], out=features[row : row + d - i])
         row += d - i
+    return features
+
+
+def with_squares(features: Tensor, d: int) -> Tensor:
+    """Complete the features of diagonal covariances from the coordinates among them, in place.
+
+    Parameters
+    ----------
+    features : Tensor of shape (2 d + 1, n)
+        Its rows 1 to d are the coordinates.
+    d : int
+
+    Returns
+    -------
+    features : Tensor of shape (2 d + 1, n)
+    """
+    features[0] = 1
+    torch.square(features[1 : d + 1], out=features[d + 1 :])
     return features
 
 
@@ -303,9 +331,11 @@ class Points:
             return self._kept[key]
         n = self.n_points
         groups = self._slices(n, bytes_per_point, bytes_per_group)
-        if n * bytes_per_point > _KEPT_BYTES:
-            return [map(self._chunk, group) for group in groups]
-        self._kept = {key: [list(map(self._chunk, group)) for group in groups]}
+        kept = n * bytes_per_point <= _KEPT_BYTES
+        chunks = [map(partial(self._chunk, kept=kept), group) for group in groups]
+        if not kept:
+            return chunks
+        self._kept = {key: [list(group) for group in chunks]}
         return self._kept[key]
 
     def _slices(self, n: int, bytes_per_point: int, bytes_per_group: int) -> list[list[slice]]:
@@ -323,8 +353,9 @@ class Points:
             for i, j in itertools.pairwise(bounds)
         ]
 
-    def _chunk(self, part: slice) -> Chunk:
-        return Chunk(self.Z[:, part], None if self.weights is None else self.weights[part])
+    def _chunk(self, part: slice, *, kept: bool) -> Chunk:
+        weights = None if self.weights is None else self.weights[part]
+        return Chunk(self.Z[:, part], weights, kept=kept)
 
 
 def _centre(X: Tensor, weights: Tensor | None) -> Tensor:
@@ -397,3 +428,6 @@ def n_quadratic_features(d: int) -> int:
     n : int
     """
     return 1 + d + d * (d + 1) // 2
+
+
+_N_FEATURES = {"quadratic": n_quadratic_features, "diagonal": lambda d: 2 * d + 1}

@@ -307,7 +307,7 @@ class _BlockPoints(Points):
         """All points at once, for forms that need them."""
         return self._view.points(self._rows)
 
-    def _chunk(self, part: slice) -> Chunk:
+    def _chunk(self, part: slice, *, kept: bool) -> Chunk:
         weights = None if self.weights is None else self.weights[part]
         return _RowChunk(self._view, self._rows[part], weights)
 
@@ -318,15 +318,16 @@ class _RowChunk(Chunk):
     def __init__(self, view: BlockView, rows: Tensor, weights: Tensor | None) -> None:
         self._view, self._rows = view, rows
         self.weights = weights
-        self._quadratic = self._diagonal = None
+        self._kept = False
+        self._features = {}
 
     @cached_property
     def Z(self) -> Tensor:  # type: ignore[override]
         return self._view.points(self._rows)
 
-    def quadratic(self, dtype: torch.dtype) -> Tensor:
-        if dtype != self._view.dtype:
-            return Chunk(self.Z, self.weights).quadratic(dtype)
+    def _columns(self, kind: str, dtype: torch.dtype) -> Tensor:
+        if kind != "quadratic" or dtype != self._view.dtype:
+            return super()._columns(kind, dtype)
         n, d = self._rows.shape
         features = self._rows.new_empty(n_quadratic_features(d), n, dtype=dtype)
         self._view.points(self._rows, features[1 : d + 1])

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -29,27 +29,32 @@ Result = TypeVar("Result")
 _local = threading.local()
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-_limiter: Any = None
+_threads_before: list[int] = []
 _n_limiting = 0
 
 
-@contextmanager
-def one_thread_an_operation() -> Iterator[None]:
-    """Run torch's operations in this thread on one thread each, and let `each` have the others.
+class one_thread_an_operation(ContextDecorator):
+    """Run operations in this thread on one thread each, and let `each` have the others.
 
     The number of threads is that of torch (`torch.set_num_threads`, OMP_NUM_THREADS), and is again
-    afterwards. Contexts may be nested, and entered by several threads of a process at once.
+    afterwards. Contexts may be nested, and entered by several threads of a process at once. NumPy's
+    linear algebra, one setting for the whole process, keeps to one thread, too.
     """
-    if _n_threads() > 0:
-        yield
-        return
-    n_threads = torch.get_num_threads()
-    _local.n_threads = n_threads
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        _local.n_threads = 0
+
+    def __enter__(self) -> None:
+        _local.depth = getattr(_local, "depth", 0) + 1
+        if _local.depth > 1:
+            return
+        _local.n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        _limit_linear_algebra()
+
+    def __exit__(self, *error: object) -> None:
+        _local.depth -= 1
+        if _local.depth > 0:
+            return
+        _release_linear_algebra()
+        n_threads, _local.n_threads = _local.n_threads, 0
         torch.set_num_threads(n_threads)
 
 
@@ -113,20 +118,31 @@ def one_thread_a_call() -> Iterator[None]:
     Those of linear algebra are one setting for the whole process: it is changed by the first thread
     that comes here, and restored by the last that leaves.
     """
-    global _limiter, _n_limiting
-    controller = _controller()
-    with _lock:
-        if _n_limiting == 0:
-            _limiter = controller.limit(limits=1, user_api="blas")
-        _n_limiting += 1
+    _limit_linear_algebra()
     try:
-        with controller.limit(limits=1, user_api="openmp"):
+        with _controller().limit(limits=1, user_api="openmp"):
             yield
     finally:
-        with _lock:
-            _n_limiting -= 1
-            if _n_limiting == 0:
-                _limiter.restore_original_limits()
+        _release_linear_algebra()
+
+
+def _limit_linear_algebra() -> None:
+    global _threads_before, _n_limiting
+    with _lock:
+        if _n_limiting == 0:
+            _threads_before = [library.get_num_threads() for library in _linear_algebra()]
+            for library in _linear_algebra():
+                library.set_num_threads(1)
+        _n_limiting += 1
+
+
+def _release_linear_algebra() -> None:
+    global _n_limiting
+    with _lock:
+        _n_limiting -= 1
+        if _n_limiting == 0:
+            for library, n_threads in zip(_linear_algebra(), _threads_before, strict=True):
+                library.set_num_threads(n_threads)
 
 
 def _n_threads() -> int:
@@ -137,6 +153,12 @@ def _n_threads() -> int:
 @cache
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+@cache
+def _linear_algebra() -> list[Any]:
+    """Libraries of linear algebra whose threads are counted apart from torch's."""
+    return _controller().select(user_api="blas").lib_controllers
 
 
 def _workers() -> ThreadPoolExecutor:
@@ -156,7 +178,7 @@ def _forget_workers() -> None:
     """Begin anew in a forked process, which has none of the threads of its parent."""
     global _lock, _pool, _n_limiting
     _lock, _pool, _n_limiting = threading.Lock(), None, 0
-    _local.n_threads = 0
+    _local.n_threads = _local.depth = 0
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

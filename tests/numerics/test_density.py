@@ -63,7 +63,7 @@ def test_every_form_answers_a_fit_alike(dtype):
     model = em_step(points, assignment_start(X, labels, 3), covariance_floor=0.05).model
     law = Law.of(model.weights, model.means, model.covariances, points.centre)
     densities = (
-        QuadraticDensity(law, torch.float64),
+        QuadraticDensity.of_law(law, torch.float64),
         WhitenedDensity(law, dtype),
         LowRankDensity.of(points, model.weights, model.means, model.low_rank),
     )
