@@ -65,7 +65,7 @@ docs: $(READY) ## build the site into docs/site
 	$(BIN)/python docs/build.py
 
 bench: $(READY) ## run all benchmarks; the tables of benchmarks/results and docs/comparison.md (hours)
-	for name in em_step scaling threads gmm25_step fashion_step deep_training large_sets \
+	for name in small_steps whole_fits em_step scaling threads gmm25_step fashion_step deep_training large_sets \
 			estimators_gmm25 estimators_grid public_sets hard_problems selection combining \
 			diagonal_step scale gmm25_hundred_seeds explorer table comparison; do \
 		echo "== $$name" && $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -2,9 +2,9 @@
 
     python benchmarks/small_steps.py [--against FOLDER] [--repeats 30]
 
-A step's limit is what no layout saves: the two products of responsibilities and features, and the
-exponentials of the responsibilities, alone, on the same shapes. The other checkout, and the limit,
-are measured in turn with this one, in processes of their own; of all turns the medians are taken.
+A step's limit is what no layout saves: its two matrix products and the exponentials of its
+responsibilities, alone, on the same shapes, by the faster library. The other checkout, and the
+limit, are measured in turn with this one; of all turns the medians are taken.
 Writes benchmarks/results/small_steps.json.
 """
 
@@ -46,8 +46,8 @@ DIVERGENCES = "five divergences of 25-GMM"
 FLOOR = 1e-2
 
 
-def step_of(name: str) -> tuple[Callable[[], object], Callable[[], object], int]:
-    """Give one step of this checkout, its limit, and how often both are called a turn."""
+def step_of(name: str) -> Callable[[], object]:
+    """Give one step of this checkout."""
     import numpy as np
     import torch
 
@@ -77,23 +77,43 @@ def step_of(name: str) -> tuple[Callable[[], object], Callable[[], object], int]
 
     for _ in range(3):
         model = step().model
-    F = (d + 1) * (d + 2) // 2
-    if F > 30 * K:  # residuals and second moments of every component
-        F = 2 * d * d // 2
-    coefficients = torch.randn(K, F, dtype=dtype)
-    slices = [slice(i, i + 8192) for i in range(0, n, 8192)]
-    features = torch.randn(F, min(n, 8192), dtype=dtype)
-
-    def limit() -> None:
-        for part in slices:
-            some = features[:, : min(n, part.stop) - part.start]
-            shares = (coefficients @ some).clamp_(-60, 0).exp_()
-            shares @ some.mT
-
-    return step, limit, max(1, 30_000_000 // (n * K * d * (d + 3)))
+    return step
 
 
-def divergences() -> tuple[Callable[[], object], None, int]:
+def limit_of(name: str) -> Callable[[], object]:
+    """Give the products and exponentials of a step alone, each by the faster library."""
+    import torch
+
+    from biglearn_core.numerics.forms import _quadratic_pays
+    from biglearn_core.numerics.products import Features, exponential_, product, sums
+
+    n, _, K, dtype_name, d, _, _ = STEPS[name]
+    dtype = getattr(torch, dtype_name)
+    if _quadratic_pays(K, d):
+        F, groups = (d + 1) * (d + 2) // 2, 2 if n * K > 40_000 else 1
+        columns = torch.randn(F, -(-n // groups), dtype=dtype)
+        features = Features(columns, columns.T.contiguous() if dtype == torch.float32 else None)
+        coefficients = torch.randn(K, F, dtype=dtype)
+
+        def limit() -> None:
+            for _ in range(groups):
+                sums(exponential_(product(coefficients, features).clamp_(-60, 0)), features)
+
+        return limit
+    points = torch.randn(K, d, 512, dtype=dtype)
+    whitening = torch.randn(K, d, d, dtype=dtype)
+    shares = torch.zeros(K, 512, dtype=dtype)
+
+    def limit_of_residuals() -> None:
+        for _ in range(-(-n // 512)):
+            torch.bmm(whitening, points)
+            exponential_(shares.zero_())
+            torch.bmm(points, points.mT)
+
+    return limit_of_residuals
+
+
+def divergences() -> Callable[[], object]:
     """Give the divergences of a model of the 25-GMM experiment, as of every iteration."""
     import torch
 
@@ -107,23 +127,25 @@ def divergences() -> tuple[Callable[[], object], None, int]:
     data = draw_data(5079)
     evaluate = KLEvaluator(data.truth.to(dtype=torch.float32), data.X_test.float())
     model = data.truth.to(dtype=torch.float32)
-    return lambda: evaluate(model), None, 30
+    return lambda: evaluate(model)
 
 
 def worker(name: str) -> None:
     """Time one piece of work whenever a line asks for it, until there is none."""
     import torch
 
-    threads = 1 if name == DIVERGENCES else STEPS[name][-1]
+    n, _, K, _, d, _, threads = STEPS.get(name, (5000, 2, 75, "", 2, False, 1))
+    n_calls = max(1, 30_000_000 // (n * K * d * (d + 3)))
     torch.set_num_threads(threads)
     with torch.inference_mode():
-        ours, limit, n_calls = divergences() if name == DIVERGENCES else step_of(name)
-        pieces = {"step": ours, "limit": limit}
+        pieces = {"step": divergences() if name == DIVERGENCES else step_of(name)}
         for line in sys.stdin:
-            function = pieces[line.strip()]
+            piece = line.strip()
+            if piece not in pieces:
+                pieces[piece] = limit_of(name)
             started = time.perf_counter()
             for _ in range(n_calls):
-                function()
+                pieces[piece]()
             print((time.perf_counter() - started) / n_calls, flush=True)
 
 
@@ -192,9 +214,12 @@ def main() -> None:
         rows[name] = measure(name, options.against, options.repeats)
         text = ", ".join(f"{key} {value:.3f}" for key, value in rows[name].items())
         print(f"{name:32}{text}", flush=True)
-    if options.only:
-        return
-    RESULT.write_text(json.dumps(rows, indent=1))
+    if not options.only:
+        from biglearn_core.system.persistence import write_atomically
+
+        document = {"against": options.against and options.against.name, "rows": rows}
+        with write_atomically(RESULT) as file:
+            file.write(json.dumps(document, indent=1).encode())
 
 
 if __name__ == "__main__":

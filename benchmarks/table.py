@@ -66,6 +66,60 @@ def threads() -> Iterable[str]:
         )
 
 
+def small_steps() -> Iterable[str]:
+    """List small steps beside their limits and those of another checkout."""
+    document = read("small_steps")
+    if document is None:
+        return
+    yield "\n## Small steps (`small_steps.py`)\n"
+    yield (
+        "Milliseconds, one thread but where said; the limit is a step's products and exponentials\n"
+        f"alone. Before: commit {document['against']}.\n"
+    )
+    yield "| step | now | before | before / now | limit | limit / now |"
+    yield "|---|---|---|---|---|---|"
+    for name, row in document["rows"].items():
+        cells = [
+            f"{row[key]:.{digits}f}" if key in row else "–"
+            for key, digits in (
+                ("now_ms", 3), ("before_ms", 3), ("before_over_now", 2),
+                ("limit_ms", 3), ("limit_over_now", 2),
+            )
+        ]  # fmt: skip
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def whole_fits() -> Iterable[str]:
+    """List whole fits of the estimators over a range of sizes."""
+    document = read("whole_fits")
+    if document is None:
+        return
+    methods = list(dict.fromkeys(row["method"] for row in document["rows"]))
+    yield "\n## Whole fits (`whole_fits.py`)\n"
+    yield "![seconds of a fit against N, K and D](whole_fits.png)\n"
+    yield (
+        "Seconds of `fit` on one thread / on two; BigLearnEM's mean log-likelihood, and how far\n"
+        f"the others are from it; – beyond {document['limit_s']:g} s. At the end the data are one\n"
+        "Gaussian.\n"
+    )
+    yield f"| N | D | K | {' | '.join(methods)} | log-likelihood |"
+    yield f"|---|---|---|{'---|' * (len(methods) + 1)}"
+    sizes = dict.fromkeys((r["sweep"], r["N"], r["D"], r["K"]) for r in document["rows"])
+    for size in sizes:
+        group = [r for r in document["rows"] if (r["sweep"], r["N"], r["D"], r["K"]) == size]
+        seconds = [
+            " / ".join(_or_dash(r["seconds"], 3) for r in group if r["method"] == method)
+            for method in methods
+        ]
+        reached = {r["method"]: r["log_likelihood"] for r in group if r["log_likelihood"]}
+        ours = reached.get("BigLearnEM")
+        gaps = ", ".join(
+            f"{reached[m] - ours:+.3f}" if ours and m in reached else "–" for m in methods[1:]
+        )
+        shown = f"{ours:.3f}; {gaps}" if ours else "–"
+        yield f"| {size[1]:,} | {size[2]} | {size[3]} | {' | '.join(seconds)} | {shown} |"
+
+
 def scaling() -> Iterable[str]:
     """List EM steps over a range of sizes."""
     document = read("scaling")
@@ -575,7 +629,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
     sections = (
-        *(em_step, scaling, threads, gmm25, fashion),
+        *(small_steps, whole_fits, em_step, scaling, threads, gmm25, fashion),
         *(deep_training, large_sets, grid, public_sets, hard_problems),
         *(selection, combining, diagonal_step, scale),
     )

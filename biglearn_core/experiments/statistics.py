@@ -1,6 +1,9 @@
 """One number over several seeds: its mean and spread, and how they are written.
 
-Deviations are those of a sample (ddof 1); intervals are Student's.
+Deviations are those of a sample (ddof 1); intervals are Student's. Two methods are compared over
+several sets of data by Wilcoxon's signed-rank test of the sets' mean differences (J. Demšar,
+"Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006), which asks no more
+of scores of different sets than that their differences can be ranked.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, t as student
+from scipy.stats import binomtest, t as student, wilcoxon
 
-__all__ = ["Sample", "rate_interval"]
+__all__ = ["Sample", "rate_interval", "signed_rank"]
 
 
 @dataclass(frozen=True)
@@ -149,3 +152,23 @@ def rate_interval(hits: int, n: int) -> tuple[float, float]:
     """
     interval = binomtest(hits, n).proportion_ci()
     return float(interval.low), float(interval.high)
+
+
+def signed_rank(differences: Sequence[float] | np.ndarray) -> float:
+    """Test whether differences are as often above zero as below, and by as much.
+
+    Parameters
+    ----------
+    differences : sequence of float
+        One a seed, or one a set of data.
+
+    Returns
+    -------
+    p : float
+        Of Wilcoxon's signed-rank test, exact and two-sided; 1 where there is no difference. Of n
+        differences it is at least 2^(1−n).
+    """
+    nonzero = [x for x in differences if x != 0]
+    if not nonzero:
+        return 1.0
+    return float(wilcoxon(nonzero, method="exact" if len(nonzero) <= 50 else "approx").pvalue)

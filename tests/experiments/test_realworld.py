@@ -392,8 +392,22 @@ def test_differences_are_paired_and_have_students_interval():
         (pairs.mean() - half, pairs.mean() + half), rel=1e-5
     )
     assert frame.loc["log-likelihood", "mean"] == 1.0
+    assert row["p"] == 0.25  # three differences of one sign
     single = summary.differences({"glass": [r for r in runs if r.seed == 0]})
-    assert single["low"].isna().all()
+    assert single[["low", "p"]].isna().all(axis=None)
+
+
+def test_methods_are_judged_once_over_all_sets():
+    sets = {}
+    for n, gap in enumerate((0.1, 0.2, 0.3, 0.05, 0.15, -0.02)):
+        runs = [made_up("Joint-EM", s, 0.5 + 0.01 * s, 1.0) for s in range(6)]
+        runs += [made_up("BigLearn-EM", s, 0.5 + gap + 0.02 * s, 2.0 - n) for s in range(6)]
+        sets[f"set {n}"] = runs
+    judged = summary.over_sets(summary.differences(sets)).loc["BigLearn-EM"]
+    assert judged.loc["NMI", "sets above"] == "6/6"
+    assert judged.loc["NMI", "p over sets"] == "0.031"
+    assert judged.loc["NMI", "median of sets"] == "+0.150"
+    assert judged.loc["log-likelihood", "above, below at 5%"] == "1, 4"
 
 
 def test_the_published_seed_is_counted_among_ours():

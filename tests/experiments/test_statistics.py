@@ -1,10 +1,12 @@
 """Samples against independent formulas, and how they are written for one seed and for many."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
 
-from biglearn_core.experiments.statistics import Sample, rate_interval
+from biglearn_core.experiments.statistics import Sample, rate_interval, signed_rank
 
 VALUES = [0.5, 0.7, 0.6, 0.9]
 
@@ -55,3 +57,19 @@ def test_differences_are_taken_on_the_seeds_that_both_have():
     assert (gap.mean, gap.n) == (2.5, 2)
     assert gap.std == pytest.approx(np.std([3.0, 2.0], ddof=1))
     assert Sample.of_differences({0: 1.0}, {1: 1.0}) is None
+
+
+def test_signed_ranks_are_counted_exactly():
+    """Of n differences of one sign p is 2^(1−n); of others, the share of patterns as far out."""
+    assert signed_rank([0.3, 0.1, 0.7, 0.2]) == pytest.approx(2**-3)
+    values = np.array([0.5, -0.1, 0.4, 0.9, -0.2, 0.3])
+    ranks = np.argsort(np.argsort(np.abs(values))) + 1
+    signs = np.array(list(itertools.product((0, 1), repeat=6)))
+    sums = signs @ ranks
+    found = ranks[values > 0].sum()
+    centre = ranks.sum() / 2
+    expected = np.mean(np.abs(sums - centre) >= abs(found - centre) - 1e-9)
+    assert signed_rank(values) == pytest.approx(expected)
+    assert signed_rank(-values) == pytest.approx(expected)
+    assert signed_rank([0.0, 0.0]) == 1.0
+    assert signed_rank([0.0, 0.3, 0.1, 0.7, 0.2]) == pytest.approx(2**-3)

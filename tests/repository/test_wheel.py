@@ -104,6 +104,7 @@ def test_the_wheel_holds_the_package_and_the_five_sets_and_nothing_else(wheel):
         text = archive.read(metadata).decode()
     assert f"\nVersion: {biglearn_core.__version__}\n" in text
     assert re.findall(r"^Provides-Extra: (.*)$", text, flags=re.M) == [
+        "fast",
         "plots",
         "explore",
         "parquet",

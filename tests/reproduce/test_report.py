@@ -199,6 +199,23 @@ def test_one_method_above_another(difference, std, expected):
 
 
 @pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ((0.1, 0.2, 0.1, 0.3, 0.2, 0.1), REPRODUCED),  # p = 2^(1−6) = 0.031
+        ((0.1, 0.2, 0.1, 0.3, 0.2, -0.4), CAVEAT),
+        ((0.1, -0.2, -0.1, -0.3, 0.2, -0.4), NOT_REPRODUCED),
+        ((0.1, 0.2, 0.1, 0.3, 0.2), NOT_RUN),  # too few sets
+    ],
+)
+def test_one_method_above_another_over_all_sets(gaps, expected):
+    sets = [
+        (f"set {i}", "fair", "BigLearn-EM", "test_nmi_above_joint_em", gap, 0.05, 10)
+        for i, gap in enumerate(gaps)
+    ]
+    assert verdict(realworld(*sets), "All sets: BigLearn-EM above Joint-EM in NMI") == expected
+
+
+@pytest.mark.parametrize(
     ("final", "best", "expected"),
     [(0.66, 0.66, REPRODUCED), (0.60, 0.66, CAVEAT), (0.60, 0.61, NOT_REPRODUCED)],
 )

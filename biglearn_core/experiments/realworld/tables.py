@@ -12,9 +12,9 @@ import pandas as pd
 from biglearn_core.experiments.published import PENDIGITS
 from biglearn_core.experiments.realworld.run import MethodRun
 from biglearn_core.experiments.record import rows
-from biglearn_core.experiments.statistics import Sample
+from biglearn_core.experiments.statistics import Sample, signed_rank
 
-__all__ = ["checks", "differences", "paper_versus_ours", "record", "score_table"]
+__all__ = ["checks", "differences", "over_sets", "paper_versus_ours", "record", "score_table"]
 
 BASELINE = "Joint-EM"
 SCORES = {"nmi": "NMI", "ari": "ARI", "acc": "ACC", "log_likelihood": "log-likelihood"}
@@ -59,8 +59,9 @@ def differences(runs: Mapping[str, Sequence[MethodRun]]) -> pd.DataFrame:
     Returns
     -------
     table : DataFrame
-        One row per set, method and score: mean difference and Student's 95% interval of that mean
-        over the seeds, low and high; NaN for a single seed.
+        One row per set, method and score: mean difference, Student's 95% interval of that mean
+        over the seeds, low and high, and p of Wilcoxon's signed-rank test over them; NaN for a
+        single seed.
     """
     baseline = {name: group for name, method, group in _groups(runs) if method == BASELINE}
     table = []
@@ -68,10 +69,39 @@ def differences(runs: Mapping[str, Sequence[MethodRun]]) -> pd.DataFrame:
         if method == BASELINE:
             continue
         for score, label in SCORES.items():
-            above = Sample.of(_above(group, baseline[name], "test", score))
+            values = _above(group, baseline[name], "test", score)
+            above = Sample.of(values)
             low, high = above.interval() or (np.nan, np.nan)
-            table.append((name, method, label, above.mean, low, high))
-    return pd.DataFrame(table, columns=["set", "method", "score", "mean", "low", "high"])
+            p = signed_rank(values) if len(values) > 1 else np.nan
+            table.append((name, method, label, above.mean, low, high, p))
+    return pd.DataFrame(table, columns=["set", "method", "score", "mean", "low", "high", "p"])
+
+
+def over_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Judge every method beside Joint-EM once, over all sets.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `differences`.
+
+    Returns
+    -------
+    table : DataFrame
+        Rows: method and score; columns: the median of the sets' mean differences, on how many sets
+        it is above zero, on how many it is so or the other way by Wilcoxon's test over the seeds
+        at 5%, and p of that test over the sets.
+    """
+    judged = {}
+    for (method, score), group in table.groupby(["method", "score"], sort=False):
+        means, tested = group["mean"], group["p"] < 0.05
+        judged[method, score] = {
+            "median of sets": f"{means.median():+.3f}",
+            "sets above": f"{(means > 0).sum()}/{len(group)}",
+            "above, below at 5%": f"{(tested & (means > 0)).sum()}, {(tested & (means < 0)).sum()}",
+            "p over sets": f"{signed_rank(means):.3f}",
+        }
+    return pd.DataFrame.from_dict(judged, orient="index").rename_axis(["method", "test score"])
 
 
 def paper_versus_ours(paper: Sequence[MethodRun], fair: Sequence[MethodRun]) -> pd.DataFrame:
