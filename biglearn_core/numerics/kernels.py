@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -54,6 +56,13 @@ def contiguous(tensor: Tensor) -> np.ndarray:
 
 @cache
 def _compiled() -> ModuleType | None:
-    if find_spec("numba") is None:
+    if find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return None
-    return import_module("biglearn_core.numerics.compiled")
+    try:
+        return import_module("biglearn_core.numerics.compiled")
+    except (ImportError, RuntimeError) as error:  # of another NumPy; no folder for what it compiles
+        warnings.warn(
+            f"numba is installed and cannot be used ({error}): small fits take about twice as long",
+            stacklevel=2,
+        )
+        return None

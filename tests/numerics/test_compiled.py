@@ -205,6 +205,22 @@ def test_a_whole_fit_ends_at_the_same_optimum(without):
     np.testing.assert_array_equal(one.predict(X.numpy()), other.predict(X.numpy()))
 
 
+def test_a_numba_that_cannot_be_used_is_told_and_done_without(monkeypatch):
+    def broken(name):
+        raise ImportError("Numba needs NumPy 1.0 or less")
+
+    monkeypatch.setattr(loader, "import_module", broken)
+    loader._compiled.cache_clear()
+    X, model = mixture(0, K=2, D=2)
+    with pytest.warns(UserWarning, match="cannot be used .Numba needs NumPy 1.0 or less"):
+        em_step(Points.of(X), model, covariance_floor=0.1)
+    em_step(Points.of(X), model, covariance_floor=0.1)  # told once
+    loader._compiled.cache_clear()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert loader._compiled() is None
+    loader._compiled.cache_clear()
+
+
 def test_numba_is_loaded_by_the_first_step_and_not_before():
     code = (
         "import sys, biglearn_core; assert 'numba' not in sys.modules\n"
