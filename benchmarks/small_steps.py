@@ -198,6 +198,12 @@ def measure(name: str, against: Path | None, repeats: int) -> dict[str, float]:
     return row
 
 
+def commit_of(folder: Path) -> str:
+    """Name the commit of a checkout."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     """Measure every piece of work."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -217,7 +223,7 @@ def main() -> None:
     if not options.only:
         from biglearn_core.system.persistence import write_atomically
 
-        document = {"against": options.against and options.against.name, "rows": rows}
+        document = {"against": options.against and commit_of(options.against), "rows": rows}
         with write_atomically(RESULT) as file:
             file.write(json.dumps(document, indent=1).encode())
 
