@@ -629,7 +629,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     lines = ["# Benchmarks\n", "Written by `python benchmarks/table.py`; `make bench` runs all.\n"]
     sections = (
-        *(small_steps, whole_fits, em_step, scaling, threads, gmm25, fashion),
+        *(em_step, small_steps, whole_fits, scaling, threads, gmm25, fashion),
         *(deep_training, large_sets, grid, public_sets, hard_problems),
         *(selection, combining, diagonal_step, scale),
     )
