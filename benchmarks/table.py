@@ -72,9 +72,10 @@ def small_steps() -> Iterable[str]:
     if document is None:
         return
     yield "\n## Small steps (`small_steps.py`)\n"
+    before = document["against"] and f" Before: commit {document['against']}."
     yield (
         "Milliseconds, one thread but where said; the limit is a step's products and exponentials\n"
-        f"alone. Before: commit {document['against']}.\n"
+        f"alone.{before or ''}\n"
     )
     yield "| step | now | before | before / now | limit | limit / now |"
     yield "|---|---|---|---|---|---|"
