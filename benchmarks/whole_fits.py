@@ -94,11 +94,10 @@ def plot(rows: list[dict], limit: float) -> None:
         1, len(SWEEPS), figsize=(14, 3.8), sharey=True, layout="constrained"
     )
     for ax, (name, sizes) in zip(axes, SWEEPS.items(), strict=True):
-        column = "KND".index(name[0])
         for method, color in zip(METHODS, COLOURS, strict=False):
             for threads, style in zip(THREADS, ("-", ":"), strict=True):
                 found = [
-                    (row[("K", "N", "D")[column]], row["seconds"])
+                    (row[name[0]], row["seconds"])
                     for row in rows
                     if (row["sweep"], row["method"], row["threads"]) == (name, method, threads)
                     and row["seconds"] is not None

@@ -49,8 +49,7 @@ class KLEvaluator:
     """
 
     def __init__(self, truth: GMM, X: Tensor) -> None:
-        # Each keeps the features of one form of the density.
-        self._points, self._single = Points.of(X), Points.of(X)
+        self._points = Points.of(X)
         coordinates = (torch.tensor([i], device=X.device) for i in range(truth.n_features))
         self._views = [(i, self._points.project(i, None)) for i in coordinates]
         self._entropies = self._mean_log_probs(truth)
@@ -77,10 +76,10 @@ class KLEvaluator:
         """Mean log-densities of the joint law and of every coordinate's."""
         joint = model.mean_log_prob(self._points)
         density = DiagonalDensity.of_coordinates(
-            self._single, model.weights, model.means, model.covariances
+            self._points, model.weights, model.means, model.covariances
         )
         if density is not None:
-            return [joint, *density.mean_log_probs(self._single, model.n_features)]
+            return [joint, *density.mean_log_probs(self._points, model.n_features)]
         return [joint, *(model.marginal(i).mean_log_prob(view) for i, view in self._views)]
 
 

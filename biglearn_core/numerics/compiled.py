@@ -181,14 +181,9 @@ def below_floor(covariances, floor, rounding, symmetric, below):
         Overwritten with the symmetric parts.
     below : bool ndarray of shape (K,)
         Overwritten.
-
-    Returns
-    -------
-    any : bool
     """
     K, D, _ = covariances.shape
     matrix, factor = np.empty((D, D)), np.zeros((D, D))
-    found = False
     for k in range(K):
         largest = 0.0
         for i in range(D):
@@ -199,8 +194,6 @@ def below_floor(covariances, floor, rounding, symmetric, below):
                 matrix[i, j] = symmetric[k, i, j]
                 largest = max(largest, abs(matrix[i, j]))
         below[k] = not _factor(matrix, max(floor, rounding * largest), factor)
-        found |= below[k]
-    return found
 
 
 @intrinsic

@@ -45,6 +45,7 @@ __all__ = [
     "Density",
     "Form",
     "Law",
+    "LinearDensity",
     "Moments",
     "QuadraticDensity",
     "WhitenedDensity",
@@ -296,8 +297,8 @@ def _add(one: tuple[Moments, Tensor], other: tuple[Moments, Tensor]) -> tuple[Mo
     return one[0] + other[0], one[1] + other[1]
 
 
-class QuadraticDensity(Density):
-    """All component log-densities as one linear map of the quadratic features.
+class LinearDensity(Density):
+    """All component log-densities as one linear map of features of the points.
 
     Parameters
     ----------
@@ -305,16 +306,36 @@ class QuadraticDensity(Density):
         In the dtype of the features and of the matrix products.
     centre : Tensor of shape (d,)
         Origin of the points.
+
+    Attributes
+    ----------
+    kind : str
+        Of the features, as of `Chunk.features`.
     """
 
+    kind: str
+
     def __init__(self, coefficients: Tensor, centre: Tensor) -> None:
-        d, dtype = len(centre), coefficients.dtype
+        dtype = coefficients.dtype
         self._coefficients = coefficients
-        self._unpacked = _triangle(d, centre.device).unpacked
         self.origins = centre
         self.n_components, F = coefficients.shape
         self._rows = needs_rows(self.n_components, F, dtype, centre.device)
         self.bytes_per_point = (2 * self.n_components + F * (1 + self._rows)) * dtype.itemsize
+
+    def features(self, chunk: Chunk) -> Features:
+        """Features of the chunk, shape (F, n)."""
+        return chunk.features(self.kind, self._coefficients.dtype, rows=self._rows)
+
+    def log_prob(self, features: Features) -> Tensor:
+        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
+        return product(self._coefficients, features)
+
+
+class QuadraticDensity(LinearDensity):
+    """The form of full covariances, linear in the quadratic features."""
+
+    kind = "quadratic"
 
     @classmethod
     def of_law(cls, law: Law, dtype: torch.dtype) -> QuadraticDensity:
@@ -403,19 +424,12 @@ class QuadraticDensity(Density):
                 return cls.of_law(law, dtype)
         return None
 
-    def features(self, chunk: Chunk) -> Features:
-        """Features of the chunk, shape (F, n)."""
-        return chunk.quadratic(self._coefficients.dtype, rows=self._rows)
-
-    def log_prob(self, features: Features) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
-        return product(self._coefficients, features)
-
     def moments(self, features: Features, responsibilities: Tensor) -> Moments:
         """Moments about the centre."""
         added = sums(responsibilities, features)
         d = self.origins.shape[0]
-        second = added.index_select(1, self._unpacked).view(-1, d, d)
+        unpacked = _triangle(d, self.origins.device).unpacked
+        second = added.index_select(1, unpacked).view(-1, d, d)
         return Moments(added[:, 0], added[:, 1 : d + 1], second)
 
 

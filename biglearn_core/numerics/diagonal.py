@@ -13,10 +13,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.density import LOG_2PI, Density, Law, Moments, expanded_reaches
+from biglearn_core.numerics.density import LOG_2PI, Law, LinearDensity, Moments, expanded_reaches
 from biglearn_core.numerics.linalg import cholesky
-from biglearn_core.numerics.points import Chunk, FitPoints, Points
-from biglearn_core.numerics.products import Features, needs_rows, product, sums
+from biglearn_core.numerics.points import FitPoints, Points
+from biglearn_core.numerics.products import Features, sums
 
 __all__ = ["DiagonalDensity", "DiagonalLaw", "is_diagonal"]
 
@@ -112,24 +112,10 @@ class DiagonalLaw:
         return (self.linear * self.means).sum(dim=1)
 
 
-class DiagonalDensity(Density):
-    """All component log-densities as one linear map of the coordinates and their squares.
+class DiagonalDensity(LinearDensity):
+    """The form of diagonal covariances, linear in the coordinates and their squares."""
 
-    Parameters
-    ----------
-    coefficients : Tensor of shape (K, 2 d + 1)
-        In the dtype of the features and of the matrix products.
-    centre : Tensor of shape (d,)
-        Origin of the points.
-    """
-
-    def __init__(self, coefficients: Tensor, centre: Tensor) -> None:
-        self._coefficients = coefficients
-        self.origins = centre
-        self.n_components, F = coefficients.shape
-        dtype = coefficients.dtype
-        self._rows = needs_rows(self.n_components, F, dtype, centre.device)
-        self.bytes_per_point = (2 * self.n_components + F * (1 + self._rows)) * dtype.itemsize
+    kind = "diagonal"
 
     @classmethod
     def of_law(cls, law: DiagonalLaw, dtype: torch.dtype) -> DiagonalDensity:
@@ -220,14 +206,6 @@ class DiagonalDensity(Density):
             if points.radius <= radius:
                 return cls.of_law(law, dtype)
         return None
-
-    def features(self, chunk: Chunk) -> Features:
-        """Features of the chunk, shape (F, n)."""
-        return chunk.diagonal(self._coefficients.dtype, rows=self._rows)
-
-    def log_prob(self, features: Features) -> Tensor:
-        """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
-        return product(self._coefficients, features)
 
     def moments(self, features: Features, responsibilities: Tensor) -> Moments:
         """Moments about the centre; of the second those of single coordinates."""

@@ -200,19 +200,19 @@ def floor_eigenvalues(covariances: Tensor, floor: float) -> tuple[Tensor, Tensor
     below : bool Tensor of shape (K,)
         Which matrices had an eigenvalue at or below the floor.
     """
-    if (loops := kernels(covariances)) is not None:
-        matrices, below = contiguous(covariances), np.empty(len(covariances), bool)
+    if (loops := kernels(covariances)) is None:
+        covariances = symmetrize(covariances)
+        floors = resolved_floors(covariances, floor)
+        failed = has_eigenvalue_below(covariances, floors[:, None, None])
+    else:
+        matrices, flags = contiguous(covariances), np.empty(len(covariances), bool)
         symmetric = np.empty(matrices.shape, matrices.dtype)
-        rounding = _rounding(covariances)
-        if not loops.below_floor(matrices, float(floor), rounding, symmetric, below):
-            return torch.from_numpy(symmetric), torch.from_numpy(below)
-    covariances = symmetrize(covariances)
-    floors = resolved_floors(covariances, floor)
-    failed = has_eigenvalue_below(covariances, floors[:, None, None])
+        loops.below_floor(matrices, float(floor), _rounding(covariances), symmetric, flags)
+        covariances, failed = torch.from_numpy(symmetric), torch.from_numpy(flags)
     below = failed.nonzero().squeeze(1)
     if len(below):
         values, vectors = _eigh(covariances[below])
-        values = values.maximum(floors[below, None])
+        values = values.maximum(resolved_floors(covariances[below], floor)[:, None])
         lifted = torch.bmm(vectors * values[:, None, :], vectors.mT)
         covariances[below] = symmetrize(lifted)
     return covariances, failed

@@ -89,11 +89,13 @@ class Chunk:
         self._kept = kept
         self._features: dict[tuple[str, torch.dtype], Features] = {}
 
-    def quadratic(self, dtype: torch.dtype, *, rows: bool = False) -> Features:
-        """Features [1, z, upper triangle of z zᵀ] of every point.
+    def features(self, kind: str, dtype: torch.dtype, *, rows: bool = False) -> Features:
+        """Features of every point.
 
         Parameters
         ----------
+        kind : {"quadratic", "diagonal"}
+            [1, z, upper triangle of z zᵀ], or [1, z, z²].
         dtype : torch.dtype
         rows : bool, default False
             Whether they are wanted both ways where the chunk is kept.
@@ -103,24 +105,6 @@ class Chunk:
         features : Features of shape (F, n)
             Made once, however many local steps ask for them.
         """
-        return self._made("quadratic", dtype, rows)
-
-    def diagonal(self, dtype: torch.dtype, *, rows: bool = False) -> Features:
-        """Features [1, z, z²] of every point.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-        rows : bool, default False
-
-        Returns
-        -------
-        features : Features of shape (2 d + 1, n)
-            Made once, as by `quadratic`.
-        """
-        return self._made("diagonal", dtype, rows)
-
-    def _made(self, kind: str, dtype: torch.dtype, rows: bool) -> Features:
         rows = rows and self._kept
         found = self._features.get((kind, dtype))
         if found is None or (rows and found.rows is None):
@@ -131,9 +115,10 @@ class Chunk:
 
     def _columns(self, kind: str, dtype: torch.dtype) -> Tensor:
         d, n = self.Z.shape
-        features = self.Z.new_empty(_N_FEATURES[kind](d), n, dtype=dtype)
+        n_features, complete = _FORMS[kind]
+        features = self.Z.new_empty(n_features(d), n, dtype=dtype)
         features[1 : d + 1] = self.Z
-        return (with_products if kind == "quadratic" else with_squares)(features, d)
+        return complete(features, d)
 
 
 def with_products(features: Tensor, d: int) -> Tensor:
@@ -335,7 +320,9 @@ class Points:
         chunks = [map(partial(self._chunk, kept=kept), group) for group in groups]
         if not kept:
             return chunks
-        self._kept = {key: [list(group) for group in chunks]}
+        if n * (bytes_per_point + sum(held for held, _ in self._kept)) > _KEPT_BYTES:
+            self._kept.clear()
+        self._kept[key] = [list(group) for group in chunks]
         return self._kept[key]
 
     def _slices(self, n: int, bytes_per_point: int, bytes_per_group: int) -> list[list[slice]]:
@@ -430,4 +417,7 @@ def n_quadratic_features(d: int) -> int:
     return 1 + d + d * (d + 1) // 2
 
 
-_N_FEATURES = {"quadratic": n_quadratic_features, "diagonal": lambda d: 2 * d + 1}
+_FORMS = {
+    "quadratic": (n_quadratic_features, with_products),
+    "diagonal": (lambda d: 2 * d + 1, with_squares),
+}

@@ -25,12 +25,13 @@ from biglearn_core.reproduce import sequel
 from biglearn_core.reproduce.records import Entry, Record
 from biglearn_core.reproduce.verdicts import CAVEAT, NOT_REPRODUCED, REPRODUCED, Row
 
-__all__ = ["TOLERANCES", "deep_record", "rows"]
+__all__ = ["ALL_SETS", "TOLERANCES", "deep_record", "rows"]
 
 KL_TOLERANCE = 1e-3
 DECIMALS_TOLERANCE = 5e-5
 LEAST_RATE = 0.95
 LEAST_SETS = 6
+ALL_SETS = "All sets"
 ALL_IMAGES = 70000
 _ENOUGH_SEEDS = 3
 
@@ -189,21 +190,14 @@ def _pendigits(record: Record) -> Iterator[Row]:
 
 
 def _sets(record: Record) -> Iterator[Row]:
-    sets = sorted({address.dataset for address in record.scores if address.protocol == "fair"})
-    for dataset in sets or ["every set"]:
+    for dataset in _fair_sets(record) or ["every set"]:
         for name in ("nmi", "test_log_likelihood"):
-            label, column = _SCORES[name]
-            row = Row(
-                experiment="realworld",
-                claim=f"{dataset.capitalize()}: BigLearn-EM above Joint-EM in {label}",
-                published="stated in words",
-                source="paper, real-world clustering",
-            )
+            row, column = _above_joint_em(dataset.capitalize(), name)
             if dataset == "pendigits":
                 theirs = PENDIGITS["BigLearn-EM"][name] - PENDIGITS["Joint-EM"][name]
                 published = f"{theirs:+.3f} (one seed)"
                 row = replace(row, published=published, source=_PAPER_NOTEBOOKS)
-            pairs = _by_protocol(record, dataset, "BigLearn-EM", f"{column}_above_joint_em")
+            pairs = _by_protocol(record, dataset, "BigLearn-EM", column)
             if pairs:
                 above = [pair.interval()[0] > 0 for pair in pairs.values()]
                 row = replace(
@@ -216,19 +210,9 @@ def _sets(record: Record) -> Iterator[Row]:
 
 
 def _over_sets(record: Record) -> Iterator[Row]:
-    sets = sorted({address.dataset for address in record.scores if address.protocol == "fair"})
     for name in ("nmi", "test_log_likelihood"):
-        label, column = _SCORES[name]
-        row = Row(
-            experiment="realworld",
-            claim=f"All sets: BigLearn-EM above Joint-EM in {label}",
-            published="stated in words",
-            source="paper, real-world clustering",
-        )
-        found = [
-            record.find(dataset, "fair", "BigLearn-EM", f"{column}_above_joint_em")
-            for dataset in sets
-        ]
+        row, column = _above_joint_em(ALL_SETS, name)
+        found = [record.find(data, "fair", "BigLearn-EM", column) for data in _fair_sets(record)]
         means = [entry.mean for entry in found if entry]
         if len(means) >= LEAST_SETS:
             n_above, p = sum(mean > 0 for mean in means), signed_rank(means)
@@ -240,6 +224,22 @@ def _over_sets(record: Record) -> Iterator[Row]:
                 verdict=_graded(more and p < 0.05, more),
             )
         yield row
+
+
+def _fair_sets(record: Record) -> list[str]:
+    return sorted({address.dataset for address in record.scores if address.protocol == "fair"})
+
+
+def _above_joint_em(what: str, score: str) -> tuple[Row, str]:
+    """Begin the row of a comparison with Joint-EM, and name its metric in the record."""
+    label, column = _SCORES[score]
+    row = Row(
+        experiment="realworld",
+        claim=f"{what}: BigLearn-EM above Joint-EM in {label}",
+        published="stated in words",
+        source="paper, real-world clustering",
+    )
+    return row, f"{column}_above_joint_em"
 
 
 def _fashion(record: Record) -> Row:

@@ -18,7 +18,7 @@ from biglearn_core.experiments.published import (
     PENDIGITS,
     SCORES,
 )
-from biglearn_core.reproduce.claims import TOLERANCES, deep_record, rows
+from biglearn_core.reproduce.claims import ALL_SETS, TOLERANCES, deep_record, rows
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.records import EXPERIMENTS, Record, read_record
 from biglearn_core.reproduce.verdicts import REPRODUCED, Row
@@ -269,7 +269,7 @@ def _sets_line(found: Sequence[Row]) -> str:
     counts = []
     for score in ("NMI", "test log-likelihood"):
         claim = f": BigLearn-EM above Joint-EM in {score}"
-        own = [row for row in found if claim in row.claim and not row.claim.startswith("All sets")]
+        own = [row for row in found if claim in row.claim and not row.claim.startswith(ALL_SETS)]
         hits = sum(row.verdict == REPRODUCED for row in own)
         counts.append(f"in {score} on {hits} of {len(own)}")
     return f"Real sets, above Joint-EM beyond the 95% interval: {', '.join(counts)}."
