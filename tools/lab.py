@@ -173,7 +173,11 @@ class Lab:
             "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})",
             theme,
         )
-        self.wait(f"return document.body.dataset.jpThemeLight === '{str(not dark).lower()}'")
+        # A second change while JupyterLab's splash of the first still fades ends in its complaint.
+        self.wait(
+            f"return document.body.dataset.jpThemeLight === '{str(not dark).lower()}'"
+            " && document.getElementById('jupyterlab-splash') === null"
+        )
 
     def complaints(self) -> list[str]:
         """List what the browser's console has complained of since it was last asked."""
