@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from biglearn_core.numerics.kernels import contiguous, kernels
+from biglearn_core.numerics.lapack import eigenpairs_in
 from biglearn_core.numerics.threads import each, one_thread_a_call
 
 __all__ = [
@@ -277,13 +278,8 @@ def _cpu_eigenpairs_above(matrix: Tensor, threshold: float) -> tuple[Tensor, Ten
     equal eigenvalues, on which the other drivers have been seen to fail in float32.
     """
     with one_thread_a_call():
-        values, vectors = scipy.linalg.eigh(
-            matrix.numpy(),
-            subset_by_value=(threshold, np.inf),
-            driver="evx",
-            check_finite=False,
-        )
-    return torch.from_numpy(values), torch.from_numpy(vectors.T)
+        values, vectors = eigenpairs_in(matrix.numpy(), threshold)
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def _eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:

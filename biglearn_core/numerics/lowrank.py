@@ -245,7 +245,7 @@ def floor_to_low_rank(covariances: Tensor, floor: float) -> tuple[Tensor, LowRan
     require_finite(covariances)
     floors = resolved_floors(covariances, floor)
     matrices = zip(covariances, floors.tolist(), strict=True)
-    pairs = [_directions_above(symmetrize(matrix), least) for matrix, least in matrices]
+    pairs = each(lambda pair: _directions_above(symmetrize(pair[0]), pair[1]), matrices)
     excesses = [values - least for (values, _), least in zip(pairs, floors, strict=True)]
     low_rank = LowRankCovariances(
         backgrounds=floors,
