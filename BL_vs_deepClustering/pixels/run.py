@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from biglearn_core.datasets.fashion_mnist import load_fashion_mnist
 from biglearn_core.experiments.config import ScheduleConfig
 from biglearn_core.experiments.jobs import seed_name
+from biglearn_core.experiments.parallel import run_jobs
 from biglearn_core.experiments.store import Result, ResultStore
 from biglearn_core.gmm import GMM
 from biglearn_core.init import kmeans_start, paper_start
@@ -41,7 +43,7 @@ __all__ = [
     "most_likely",
     "open_store",
     "require_own",
-    "run",
+    "run_configs",
     "run_seed",
     "state_files",
 ]
@@ -284,32 +286,59 @@ def open_store(
     return ResultStore("fashion", config, module=__name__, root=root, folder=folder, read=read)
 
 
-def run(
-    config: Config,
+def run_configs(
+    configs: Sequence[Config],
     *,
     root: str | os.PathLike | None = None,
     device: torch.device | str = "cpu",
-    report: Report | None = None,
-) -> list[SeedRun]:
+    n_jobs: int | None = None,
+) -> list[list[SeedRun]]:
     """Run every seed, go on with what was begun, or load what is finished.
 
     Parameters
     ----------
-    config : Config
+    configs : sequence of Config
+        Of the same number of images; their seeds share the processes.
     root : path-like, optional
         Folder of results; results/ of the repository when not given.
     device : torch.device or str
-    report : callable, optional
-        Called with the trace after every iteration.
+    n_jobs : int, optional
+        Seeds that run at once, each in a process of one thread; when not given one per core, on a
+        GPU one. A single seed takes all threads. Models do not depend on it, but for the rounding
+        of a start by k-means.
 
     Returns
     -------
-    runs : list of SeedRun
-        In the order of the seeds.
+    runs : list of list of SeedRun
+        In the order of the configs and of their seeds.
+
+    Raises
+    ------
+    ValueError
+        When the numbers of images differ.
     """
-    images = load_images(config.n_images, device=device)
-    store = open_store(config, images, root=root)
-    return [run_seed(config, seed, images, store=store, report=report) for seed in config.seeds]
+    device = torch.device(device)
+    sizes = {config.n_images for config in configs}
+    if len(sizes) != 1:
+        raise ValueError(f"configs must be of one number of images, got {sorted(sizes)}")
+    images = load_images(sizes.pop(), device=device)
+    stores = [open_store(config, images, root=root) for config in configs]
+    wanted = [
+        (config, seed, store)
+        for config, store in zip(configs, stores, strict=True)
+        for seed in config.seeds
+    ]
+    missing = [(config, seed, store) for config, seed, store in wanted if not _is_done(store, seed)]
+    if device.type == "cpu" and n_jobs != 1 and len(missing) > 1:
+        run_jobs(_run_alone, missing, n_jobs=n_jobs, description="Fashion-MNIST, raw pixels")
+    runs = iter([run_seed(config, seed, images, store=store) for config, seed, store in wanted])
+    return [[next(runs) for _ in config.seeds] for config in configs]
+
+
+def _run_alone(config: Config, seed: int, store: ResultStore) -> None:
+    """Run a seed in a process of its own, which reads the images itself."""
+    with threadpool_limits(limits=1):
+        run_seed(config, seed, load_images(config.n_images), store=store)
 
 
 def run_seed(
@@ -349,8 +378,7 @@ def run_seed(
         When the folder cannot be written.
     """
     name = seed_name(seed)
-    result = store.load(name)
-    saved_model = store.folder / f"{name}.model.npz"
+    result, saved_model = store.load(name), _model_file(store, seed)
     if result is None or not saved_model.exists():
         start = _begin(config, seed, images.X, store)
         scores = _Scores(config, seed, images, store, report)
@@ -375,6 +403,14 @@ def run_seed(
         peak_bytes=result.summary["peak_bytes"],
         device=result.summary["device"],
     )
+
+
+def _model_file(store: ResultStore, seed: int) -> Path:
+    return store.folder / f"{seed_name(seed)}.model.npz"
+
+
+def _is_done(store: ResultStore, seed: int) -> bool:
+    return store.load(seed_name(seed)) is not None and _model_file(store, seed).exists()
 
 
 def require_own(store: ResultStore, seed: int) -> None:

@@ -76,6 +76,35 @@ def test_a_finished_run_is_loaded_not_repeated(tmp_path):
     assert_same_run(run, run_seed(CONFIG, 1, images, store=store_at(tmp_path), report=refuse))
 
 
+def test_seeds_in_processes_of_their_own_end_as_one_by_one(tmp_path, monkeypatch):
+    images, configs = synthetic(), [replace(CONFIG, seeds=(1, 2)), replace(CONFIG, start="kmeans")]
+    begun = []
+
+    def run_here(function, jobs, *, n_jobs, description):
+        begun.extend((config.start, seed) for config, seed, _ in jobs)
+        for job in jobs:
+            function(*job)
+
+    monkeypatch.setattr(fashion, "load_images", lambda n, *, device="cpu": images)
+    monkeypatch.setattr(fashion, "run_jobs", run_here)
+    one_by_one = fashion.run_configs(configs, root=tmp_path / "one", n_jobs=1)
+    assert begun == []
+    fashion.run_configs([replace(CONFIG, seeds=(2,))], root=tmp_path / "many")
+    assert begun == []  # a single seed takes all threads
+    together = fashion.run_configs(configs, root=tmp_path / "many")
+    assert begun == [("paper", 1), ("kmeans", CONFIG.seeds[0])]
+    assert [[run.seed for run in runs] for runs in together] == [[1, 2], list(CONFIG.seeds)]
+    for runs, others in zip(together, one_by_one, strict=True):
+        for run, other in zip(runs, others, strict=True):
+            assert_same_run(run, other)
+
+
+def test_configs_of_different_images_are_refused(tmp_path):
+    configs = [CONFIG, replace(CONFIG, n_images=91)]
+    with pytest.raises(ValueError, match=r"one number of images, got \[90, 91\]"):
+        fashion.run_configs(configs, root=tmp_path)
+
+
 def test_choice_between_runs_ignores_labels(tmp_path):
     images = synthetic()
     runs = [run_seed(CONFIG, seed, images, store=store_at(tmp_path)) for seed in (1, 2, 3)]
