@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -100,7 +101,7 @@ class BigLearnEM(MixtureEstimator):
         "auto" takes a CUDA device where there is one.
     verbose : int, default 0
         Whether to show a progress bar from the start. In a terminal or a notebook one appears after
-        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
+        two seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
 
     Attributes
     ----------
@@ -264,7 +265,8 @@ class BigLearnEM(MixtureEstimator):
         with progress_bar(self.verbose, unit="step") as bar:
 
             def progress(move: str, log_likelihood: float, n_steps: int) -> None:
-                bar.set_postfix_str(f"{move}, log-likelihood {log_likelihood:.4f}", refresh=False)
+                reached = "" if isnan(log_likelihood) else f", log-likelihood {log_likelihood:.4f}"
+                bar.set_postfix_str(move + reached, refresh=False)
                 bar.update(max(0, n_steps - bar.n))
 
             result = search(

@@ -77,7 +77,7 @@ class JointEM(MixtureEstimator):
         "auto" takes a CUDA device where there is one.
     verbose : int, default 0
         Whether to show a progress bar from the start. In a terminal or a notebook one appears after
-        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
+        two seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
 
     Attributes
     ----------

@@ -244,7 +244,7 @@ class MixtureSelection(MixtureEstimator):
         As in `BigLearnEM`.
     verbose : int, default 0
         Whether to show a progress bar from the start. In a terminal or a notebook one appears after
-        five seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
+        two seconds anyway, unless the environment variable BIGLEARN_QUIET is set.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -84,7 +85,10 @@ def search_incomplete(
     generator = torch.Generator().manual_seed(seed)
     points = IncompletePoints(X, sample_weight=sample_weight)
 
+    told = _Told(progress)
+
     def step(model: GMM, n_mixtures: int) -> Scored:
+        told.step()
         taken = incomplete_em_step(points, model, covariance_floor=covariance_floor, prior=prior)
         log_likelihood, n_floored, n_empty = (
             torch.tensor([value], dtype=torch.float64)
@@ -123,16 +127,16 @@ def search_incomplete(
                 prior=prior,
                 init=None if init is None or turn > 0 else model,
                 beside=beside,
-                progress=progress,
+                progress=told.search,
             )
+            told.n_steps += found.n_iter
             last = climb(step, found.model, n_iter=config.max_iter, tol=tol)
             accepted = best is None or last.score > best.score
             best = last if accepted else best
             model = best.model
             n_steps = found.n_iter + last.n_steps
             rows.append(_row(turn, "joint", last, accepted=accepted, n_steps=n_steps))
-            if progress is not None:
-                progress("joint", best.log_likelihood, sum(row[4] for row in rows))
+            told.reached = best.log_likelihood
         floored = has_eigenvalue_below(best.model.covariances, TOUCHING * covariance_floor)
         credit = Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type)
         gain_of_thinness = credit.gain_of_thinness(best.model, 1, floored[None]).item()
@@ -147,6 +151,26 @@ def search_incomplete(
         gain_of_thinness,
         history,
     )
+
+
+class _Told:
+    """Progress of searches and of climbs on incomplete data, one after the other."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.n_steps = 0
+        self.reached = math.nan
+
+    def step(self) -> None:
+        """Count a step of a climb."""
+        self.n_steps += 1
+        if self._progress is not None:
+            self._progress("joint", self.reached, self.n_steps)
+
+    def search(self, move: str, log_likelihood: float, n_steps: int) -> None:
+        """Pass on what a search tells; its own steps are counted when it ends."""
+        if self._progress is not None:
+            self._progress(move, log_likelihood, self.n_steps + n_steps)
 
 
 def _row(turn: int, move: str, climbed: Climb, *, accepted: bool, n_steps: int) -> tuple:

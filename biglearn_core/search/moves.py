@@ -109,6 +109,8 @@ class Moves:
         Of many swaps at once those are tried that are expected to lose no more than this over K.
     record : callable
         Called as record(move, climb, accepted=..., spent=...) after every move.
+    tell : callable
+        Called with `spent` before every EM step.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Moves:
         patience: int,
         accepted_loss: float,
         record: Callable[..., None],
+        tell: Callable[[float], None],
     ) -> None:
         N, D = X.shape
         K = n_components
@@ -135,7 +138,7 @@ class Moves:
         self._constraint, self._credit, self._rng = constraint, credit, rng
         self._tol, self._n_iter, self._patience = coarse_tol, coarse_iter, patience
         self._accepted_loss = accepted_loss / K
-        self._record = record
+        self._record, self._tell = record, tell
         self._numbers = n_quadratic_features(D) + _NUMBERS_OF_A_PAIR
         self._many = K >= _MANY or D > _MOST_FEATURES
         self._alone = not self._many or (K <= _MOST_ALONE and D <= _MOST_FEATURES)
@@ -444,6 +447,7 @@ class Moves:
     def _spend(self, n_components: int, n_rows: int, n_steps: int = 1) -> None:
         step = len(self._X) * self._K * self._numbers + _OVERHEAD
         self._spent += n_steps * (n_components * n_rows * self._numbers + _OVERHEAD) / step
+        self._tell(self._spent)
 
 
 def _highest(climbs: Sequence[Climb]) -> Climb:

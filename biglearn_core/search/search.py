@@ -13,6 +13,7 @@ rows gain by fitting just these rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -246,7 +247,8 @@ def search_mixture(
         Mixtures of any number of components that are known for these data. Basins begin at them as
         well, after components were inserted or merged.
     progress : callable, optional
-        Called as progress(move, log-likelihood reached, EM steps so far) after every move.
+        Called as progress(move, log-likelihood reached, EM steps so far) after every move, and at
+        every EM step with what the last move has reached, NaN before the first.
 
     Returns
     -------
@@ -280,6 +282,7 @@ def search_mixture(
             patience=_patience(X.shape[0], n_components, config),
             accepted_loss=config.accepted_loss,
             record=trace.record,
+            tell=trace.tell,
         )
         best, stopped = _search(moves, trace, config, init, beside, constraint, X.shape)
         rough = stopped == "known mixtures"
@@ -309,6 +312,12 @@ class _Trace:
         self._rows: list[tuple] = []
         self._progress = progress
         self._spent = 0
+        self._reached = MOVES[0], math.nan
+
+    def tell(self, spent: float) -> None:
+        """Say how many steps have been taken, amid a move."""
+        if self._progress is not None:
+            self._progress(*self._reached, round(spent))
 
     def record(self, move: str, state: Climb, *, accepted: bool, spent: float) -> None:
         """Add a move; all steps since the last one are its own."""
@@ -318,8 +327,8 @@ class _Trace:
             (self.basin, MOVES.index(move), log_likelihood, accepted, n_steps,
              state.n_floored, state.n_empty)
         )  # fmt: skip
-        if self._progress is not None:
-            self._progress(move, log_likelihood, self._spent)
+        self._reached = move, log_likelihood
+        self.tell(spent)
 
     def freeze(self, stopped: str) -> SearchHistory:
         """Give what has been added."""

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 __all__ = ["PassBar", "is_watched", "progress_bar"]
 
 # Seconds after which a fit shows that it is under way, unasked.
-_PATIENCE = 5.0
+_PATIENCE = 2.0
 
 
 def is_watched() -> bool:
@@ -33,7 +33,7 @@ def progress_bar(verbose: int, *, unit: str, total: int | None = None) -> tqdm:
     Parameters
     ----------
     verbose : int
-        Where true, the bar is shown from the start, to whomever. Else after five seconds, where
+        Where true, the bar is shown from the start, to whomever. Else after two seconds, where
         somebody watches, and it goes away at the end.
     unit : str
     total : int, optional

@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from biglearn_core import GMM, BigLearnEM
 from biglearn_core.em import em_step
 from biglearn_core.numerics.points import Points
+from biglearn_core.search.incomplete import search_incomplete
 from biglearn_core.search.missing import (
     IncompletePoints,
     conditional_mean,
@@ -222,3 +223,16 @@ def test_steps_with_rows_far_out_stay_positive_definite(size, dtype):
         model.checked()
     drawn = conditional_sample(tensor, model, generator=torch.Generator().manual_seed(0))
     assert torch.isfinite(drawn).all()
+
+
+def test_every_step_is_told_whether_of_a_search_or_on_the_gaps():
+    X = torch.from_numpy(with_gaps(0, 200, 3, 0.1))
+    told = []
+    result = search_incomplete(
+        X, 3, covariance_floor=1e-3, seed=0, progress=lambda *move: told.append(move)
+    )
+    counts = [steps for _, _, steps in told]
+    assert counts == sorted(counts)
+    assert result.n_iter <= counts[-1] < result.n_iter + 20  # the one Gaussian before them
+    assert len(set(counts)) > result.n_iter / 8
+    assert {move for move, _, _ in told} == {"start", "swap", "joint"}
