@@ -276,6 +276,8 @@ def _window(profile: Path, size: tuple[int, int]) -> Iterator[Chrome]:
     for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"):
         options.add_argument(flag)
     driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    # A headless window may be without focus, by which JupyterLab tells which notebook is current.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield driver
     finally:
