@@ -3,8 +3,8 @@
     python benchmarks/small_steps.py [--against FOLDER] [--repeats 30]
 
 A step's limit is what no layout saves: its two matrix products and the exponentials of its
-responsibilities, alone, on the same shapes, by the faster library. The other checkout, and the
-limit, are measured in turn with this one; of all turns the medians are taken.
+responsibilities, alone, on slices that lie in the cache, by the faster library. The other checkout,
+and the limit, are measured in turn with this one; of all turns the medians are taken.
 Writes benchmarks/results/small_steps.json.
 """
 
@@ -22,6 +22,9 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "small_steps.json"
+
+# Of features and responsibilities, for the limits.
+SLICE_BYTES = 256 * 1024
 
 # name: rows, features, components, dtype, coordinates of the task, sample weights, threads
 STEPS = {
@@ -85,18 +88,18 @@ def limit_of(name: str) -> Callable[[], object]:
     import torch
 
     from biglearn_core.numerics.forms import _quadratic_pays
-    from biglearn_core.numerics.products import Features, exponential_, product, sums
+    from biglearn_core.numerics.products import exponential_, product, sums
 
     n, _, K, dtype_name, d, _, _ = STEPS[name]
     dtype = getattr(torch, dtype_name)
     if _quadratic_pays(K, d):
-        F, groups = (d + 1) * (d + 2) // 2, 2 if n * K > 40_000 else 1
-        columns = torch.randn(F, -(-n // groups), dtype=dtype)
-        features = Features(columns, columns.T.contiguous() if dtype == torch.float32 else None)
+        F = (d + 1) * (d + 2) // 2
+        size = min(n, max(64, SLICE_BYTES // (dtype.itemsize * (K + F))))
+        features = torch.randn(F, size, dtype=dtype)
         coefficients = torch.randn(K, F, dtype=dtype)
 
         def limit() -> None:
-            for _ in range(groups):
+            for _ in range(-(-n // size)):
                 sums(exponential_(product(coefficients, features).clamp_(-60, 0)), features)
 
         return limit

@@ -35,7 +35,7 @@ from biglearn_core.numerics.points import (
     Sums,
     n_quadratic_features,
 )
-from biglearn_core.numerics.products import Features, exponential_, needs_rows, product, sums
+from biglearn_core.numerics.products import expected_features, exponential_, product, sums
 from biglearn_core.numerics.threads import each, one_thread_an_operation
 
 __all__ = [
@@ -237,18 +237,35 @@ class Density(ABC):
             The fields of the moments, and the log-likelihoods.
         """
 
-        def of_chunk(chunk: Chunk) -> tuple[Moments, Tensor]:
-            features = self.features(chunk)
-            shares = exponentiate(self.log_prob(features), chunk.weights, n_mixtures)
-            return self.moments(features, shares.responsibilities), shares.log_likelihood
-
         def of_group(group: Iterable[Chunk]) -> tuple[Moments, Tensor]:
-            return reduce(_add, map(of_chunk, group))
+            return reduce(_add, (self.sums_of(chunk, n_mixtures) for chunk in group))
 
         kept = self.n_components * points.n_features**2 * points.dtype.itemsize
         groups = points.groups(self.bytes_per_point, bytes_per_group=kept)
         moments, log_likelihood = reduce(_add, each(of_group, groups))
         return moments.counts, moments.first, moments.second, log_likelihood
+
+    def sums_of(self, chunk: Chunk, n_mixtures: int) -> tuple[Moments, Tensor]:
+        """E-step over a chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        n_mixtures : int
+
+        Returns
+        -------
+        moments : Moments
+        log_likelihood : float64 Tensor of shape (B,)
+        """
+        features = self.features(chunk)
+        shares = exponentiate(self.log_prob(features), chunk.weights, n_mixtures)
+        return self.moments(features, shares.responsibilities), shares.log_likelihood
+
+    def log_likelihood_of(self, chunk: Chunk, n_mixtures: int) -> Tensor:
+        """Σ_n w_n log p(y_n) over a chunk, of every mixture; float64, shape (B,), in nats."""
+        log_prob = self.log_prob(self.features(chunk))
+        return exponentiate(log_prob, chunk.weights, n_mixtures, wanted=False).log_likelihood
 
     def mean_log_prob(self, points: FitPoints) -> float:
         """Weighted mean of log p(y), without keeping anything per point.
@@ -283,12 +300,8 @@ class Density(ABC):
         return (log_likelihood / points.total).tolist()
 
     def _log_likelihood(self, points: Points, n_mixtures: int) -> Sums:
-        def of_chunk(chunk: Chunk) -> Tensor:
-            log_prob = self.log_prob(self.features(chunk))
-            return exponentiate(log_prob, chunk.weights, n_mixtures, wanted=False).log_likelihood
-
         def of_group(group: Iterable[Chunk]) -> Tensor:
-            return sum(map(of_chunk, group))
+            return sum(self.log_likelihood_of(chunk, n_mixtures) for chunk in group)
 
         return (sum(each(of_group, points.groups(self.bytes_per_point))),)
 
@@ -320,16 +333,43 @@ class LinearDensity(Density):
         self._coefficients = coefficients
         self.origins = centre
         self.n_components, F = coefficients.shape
-        self._rows = needs_rows(self.n_components, F, dtype, centre.device)
-        self.bytes_per_point = (2 * self.n_components + F * (1 + self._rows)) * dtype.itemsize
+        self.bytes_per_point = (2 * self.n_components + F) * dtype.itemsize
 
-    def features(self, chunk: Chunk) -> Features:
+    @abstractmethod
+    def moments_of(self, sums: Tensor) -> Moments:
+        """Read the moments about the centre off the sums of the features, shape (K, F)."""
+
+    def features(self, chunk: Chunk) -> Tensor:
         """Features of the chunk, shape (F, n)."""
-        return chunk.features(self.kind, self._coefficients.dtype, rows=self._rows)
+        return chunk.features(self.kind, self._coefficients.dtype)
 
-    def log_prob(self, features: Features) -> Tensor:
+    def log_prob(self, features: Tensor) -> Tensor:
         """Log π_k N(y_n | m_k, C_k), shape (K, n)."""
         return product(self._coefficients, features)
+
+    def moments(self, features: Tensor, responsibilities: Tensor) -> Moments:
+        """Moments about the centre."""
+        return self.moments_of(sums(responsibilities, features))
+
+    def sums_of(self, chunk: Chunk, n_mixtures: int) -> tuple[Moments, Tensor]:
+        """As of every density; of few components and features in one go."""
+        outcome = self._expected(chunk, n_mixtures, wanted=True)
+        if outcome is None:
+            return super().sums_of(chunk, n_mixtures)
+        return self.moments_of(outcome[0]), outcome[1]
+
+    def log_likelihood_of(self, chunk: Chunk, n_mixtures: int) -> Tensor:
+        """As of every density; of few components and features in one go."""
+        outcome = self._expected(chunk, n_mixtures, wanted=False)
+        return super().log_likelihood_of(chunk, n_mixtures) if outcome is None else outcome[1]
+
+    def _expected(
+        self, chunk: Chunk, n_mixtures: int, *, wanted: bool
+    ) -> tuple[Tensor, Tensor] | None:
+        least = _LEAST_LOG_SHARE[self._coefficients.dtype]
+        return expected_features(
+            chunk, self.kind, self._coefficients, n_mixtures, least=least, wanted=wanted
+        )
 
 
 class QuadraticDensity(LinearDensity):
@@ -424,13 +464,12 @@ class QuadraticDensity(LinearDensity):
                 return cls.of_law(law, dtype)
         return None
 
-    def moments(self, features: Features, responsibilities: Tensor) -> Moments:
-        """Moments about the centre."""
-        added = sums(responsibilities, features)
+    def moments_of(self, sums: Tensor) -> Moments:
+        """Read the moments about the centre off the sums of the features."""
         d = self.origins.shape[0]
         unpacked = _triangle(d, self.origins.device).unpacked
-        second = added.index_select(1, unpacked).view(-1, d, d)
-        return Moments(added[:, 0], added[:, 1 : d + 1], second)
+        second = sums.index_select(1, unpacked).view(-1, d, d)
+        return Moments(sums[:, 0], sums[:, 1 : d + 1], second)
 
 
 class WhitenedDensity(Density):

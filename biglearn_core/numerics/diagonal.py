@@ -16,7 +16,6 @@ from torch import Tensor
 from biglearn_core.numerics.density import LOG_2PI, Law, LinearDensity, Moments, expanded_reaches
 from biglearn_core.numerics.linalg import cholesky
 from biglearn_core.numerics.points import FitPoints, Points
-from biglearn_core.numerics.products import Features, sums
 
 __all__ = ["DiagonalDensity", "DiagonalLaw", "is_diagonal"]
 
@@ -207,8 +206,7 @@ class DiagonalDensity(LinearDensity):
                 return cls.of_law(law, dtype)
         return None
 
-    def moments(self, features: Features, responsibilities: Tensor) -> Moments:
-        """Moments about the centre; of the second those of single coordinates."""
-        added = sums(responsibilities, features)
+    def moments_of(self, sums: Tensor) -> Moments:
+        """Read the moments about the centre off the sums; of the second those of coordinates."""
         d = self.origins.shape[0]
-        return Moments(added[:, 0], added[:, 1 : d + 1], added[:, d + 1 :])
+        return Moments(sums[:, 0], sums[:, 1 : d + 1], sums[:, d + 1 :])

@@ -1,8 +1,7 @@
 """Some eigenpairs of a symmetric matrix, in a way that lets other threads run.
 
 `scipy.linalg.eigh` keeps the interpreter's lock while LAPACK works, so that matrices decomposed by
-several threads wait for each other. SciPy gives out the addresses of its LAPACK routines for use
-from other compiled code (`scipy.linalg.cython_lapack`); called through ctypes they run unlocked.
+several threads wait for each other. Called through ctypes the routine runs unlocked.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from functools import cache
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg import cython_lapack
+
+from biglearn_core.numerics.routines import SYEVX, syevx
 
 __all__ = ["eigenpairs_in"]
-
-# Arguments of xSYEVX, all by reference: "s" text, "i" integers, "x" numbers of the matrix's kind.
-_ARGUMENTS = "sssixixxiixixxixiiii"
-_ROUTINES = {np.dtype(np.float32): "ssyevx", np.dtype(np.float64): "dsyevx"}
 
 
 def eigenpairs_in(
@@ -48,7 +44,7 @@ def eigenpairs_in(
     LinAlgError
         When some eigenvectors do not converge.
     """
-    routine = _routine(_ROUTINES[matrix.dtype])
+    routine = _routine(matrix.dtype)
     if routine is None:
         values, vectors = scipy.linalg.eigh(
             matrix, subset_by_value=(least, largest), driver="evx", check_finite=False
@@ -86,28 +82,10 @@ def _address(array: np.ndarray) -> ctypes.c_void_p:
 
 
 @cache
-def _routine(name: str) -> Callable[..., None] | None:
-    """Find a routine of SciPy's LAPACK; None where it is not of the form that is known here."""
-    capsule = getattr(cython_lapack, "__pyx_capi__", {}).get(name)
-    if capsule is None:
+def _routine(kind: np.dtype) -> Callable[..., None] | None:
+    address = syevx(kind)
+    if address is None:
         return None
-    told = ctypes.pythonapi.PyCapsule_GetName
-    told.restype, told.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    found = ctypes.pythonapi.PyCapsule_GetPointer
-    found.restype, found.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    signature = told(capsule)
-    if signature is None or _kinds(signature.decode()) != _ARGUMENTS:
-        return None
-    types = [ctypes.c_char_p if kind == "s" else ctypes.c_void_p for kind in _ARGUMENTS]
-    routine: Callable[..., None] = ctypes.CFUNCTYPE(None, *types)(found(capsule, signature))
+    types = [ctypes.c_char_p if kind == "s" else ctypes.c_void_p for kind in SYEVX]
+    routine: Callable[..., None] = ctypes.CFUNCTYPE(None, *types)(address)
     return routine
-
-
-def _kinds(signature: str) -> str:
-    """Arguments of a C signature in the letters of `_ARGUMENTS`, "?" where unknown."""
-    arguments = signature.partition("(")[2].rstrip(")").split(",")
-    known = {"char *": "s", "int *": "i"}
-    return "".join(
-        known.get(argument.strip(), "x" if argument.strip().endswith(("_s *", "_d *")) else "?")
-        for argument in arguments
-    )

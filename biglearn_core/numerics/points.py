@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.products import Features
 from biglearn_core.numerics.threads import each
 from biglearn_core.system.processes import ALONE, Processes
 
@@ -79,17 +78,14 @@ class Chunk:
     ----------
     Z : Tensor of shape (d, n)
     weights : Tensor of shape (n,), optional
-    kept : bool, default False
-        Whether many steps will ask for the features, so that storing them both ways pays.
     """
 
-    def __init__(self, Z: Tensor, weights: Tensor | None, *, kept: bool = False) -> None:
+    def __init__(self, Z: Tensor, weights: Tensor | None) -> None:
         self.Z = Z
         self.weights = weights
-        self._kept = kept
-        self._features: dict[tuple[str, torch.dtype], Features] = {}
+        self._made: tuple[str, torch.dtype, Tensor] | None = None
 
-    def features(self, kind: str, dtype: torch.dtype, *, rows: bool = False) -> Features:
+    def features(self, kind: str, dtype: torch.dtype) -> Tensor:
         """Features of every point.
 
         Parameters
@@ -97,23 +93,36 @@ class Chunk:
         kind : {"quadratic", "diagonal"}
             [1, z, upper triangle of z zᵀ], or [1, z, z²].
         dtype : torch.dtype
-        rows : bool, default False
-            Whether they are wanted both ways where the chunk is kept.
 
         Returns
         -------
-        features : Features of shape (F, n)
+        features : Tensor of shape (F, n)
             Made once, however many local steps ask for them.
         """
-        rows = rows and self._kept
-        found = self._features.get((kind, dtype))
-        if found is None or (rows and found.rows is None):
-            columns = self._columns(kind, dtype) if found is None else found.columns
-            found = Features(columns, columns.T.contiguous() if rows else None)
-            self._features = {(kind, dtype): found}
-        return found
+        return self._once(kind, dtype)
+
+    def coordinates(self, dtype: torch.dtype) -> Tensor:
+        """Coordinates alone, contiguous, for those that write the features themselves.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+
+        Returns
+        -------
+        Z : Tensor of shape (d, n)
+            Made once.
+        """
+        return self._once("coordinates", dtype)
+
+    def _once(self, kind: str, dtype: torch.dtype) -> Tensor:
+        if self._made is None or self._made[:2] != (kind, dtype):
+            self._made = kind, dtype, self._columns(kind, dtype)
+        return self._made[2]
 
     def _columns(self, kind: str, dtype: torch.dtype) -> Tensor:
+        if kind == "coordinates":
+            return self.Z.to(dtype).contiguous()
         d, n = self.Z.shape
         n_features, complete = _FORMS[kind]
         features = self.Z.new_empty(n_features(d), n, dtype=dtype)
@@ -317,7 +326,7 @@ class Points:
         n = self.n_points
         groups = self._slices(n, bytes_per_point, bytes_per_group)
         kept = n * bytes_per_point <= _KEPT_BYTES
-        chunks = [map(partial(self._chunk, kept=kept), group) for group in groups]
+        chunks = [map(self._chunk, group) for group in groups]
         if not kept:
             return chunks
         if n * (bytes_per_point + sum(held for held, _ in self._kept)) > _KEPT_BYTES:
@@ -340,9 +349,9 @@ class Points:
             for i, j in itertools.pairwise(bounds)
         ]
 
-    def _chunk(self, part: slice, *, kept: bool) -> Chunk:
+    def _chunk(self, part: slice) -> Chunk:
         weights = None if self.weights is None else self.weights[part]
-        return Chunk(self.Z[:, part], weights, kept=kept)
+        return Chunk(self.Z[:, part], weights)
 
 
 def _centre(X: Tensor, weights: Tensor | None) -> Tensor:

@@ -1,130 +1,138 @@
-"""The two products of an E-step and its exponentials, by the faster of the libraries at hand.
+"""What an E-step does with many points, by the faster of the libraries at hand.
 
-Their sizes are those of small and middling data: few components, few features, thousands of points.
-On processors with AVX-512 OpenBLAS, under NumPy, multiplies such matrices without packing them
-first as long as a product takes at most a million multiplications, twice as fast as the library
-under torch, and NumPy's exponential is twice as fast as torch's (benchmarks/small_steps.py). On
-other processors, on GPUs and for larger matrices torch is asked.
+The sizes are those of small and middling data: few components, few features, thousands of points.
+On processors with AVX-512 OpenBLAS, under NumPy and SciPy, multiplies such matrices without packing
+them first as long as a product takes at most a million multiplications and no matrix is turned,
+twice as fast as the library under torch, and NumPy's exponential is twice as fast as torch's
+(benchmarks/small_steps.py). On other processors, on GPUs and for larger matrices torch is asked.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Features", "exponential_", "needs_rows", "product", "sums"]
+from biglearn_core.numerics.kernels import kernels
+from biglearn_core.numerics.points import Chunk
+from biglearn_core.numerics.routines import gemm
+
+__all__ = ["expected_features", "exponential_", "product", "sums"]
 
 _HAS_SMALL_KERNELS = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 # Multiplications of a product that is not packed.
 _SMALL = 1_000_000
 
-# Points in a slice of such a size, at least: with fewer the calls cost more than they save.
+# Points in a slice of such a size, at least: with fewer the calls cost more than they save. Within
+# compiled code a call costs less.
 _LEAST_SLICE = 256
+_LEAST_COMPILED_SLICE = 64
 
-# Numbers in the sums up to which features may lie along either axis for their product with
-# responsibilities not to be packed. For more of them a point's features must lie together, which
-# pays in float32; in float64 it costs more to read features both ways.
-_SMALL_SUMS = 1000
-
-
-@dataclass(frozen=True)
-class Features:
-    """Functions of the points that log-densities are linear in.
-
-    Parameters
-    ----------
-    columns : Tensor of shape (F, n)
-        A feature's values lie together.
-    rows : Tensor of shape (n, F), optional
-        The same, a point's features together, where they are used often and `needs_rows`.
-    """
-
-    columns: Tensor
-    rows: Tensor | None = None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of the products."""
-        return self.columns.dtype
+# Features and responsibilities of a slice: they stay in the cache.
+_SLICE_BYTES = 256 * 1024
 
 
-def needs_rows(
-    n_components: int, n_features: int, dtype: torch.dtype, device: torch.device
-) -> bool:
-    """Tell whether sums over features are faster with the features stored both ways.
+def expected_features(
+    chunk: Chunk,
+    kind: str,
+    coefficients: Tensor,
+    n_mixtures: int,
+    *,
+    least: float,
+    wanted: bool = True,
+) -> tuple[Tensor, Tensor] | None:
+    """Take the E-step of a chunk under log-densities that are linear in features, in one go.
 
     Parameters
     ----------
-    n_components : int
-        K.
-    n_features : int
-        F.
-    dtype : torch.dtype
-    device : torch.device
+    chunk : Chunk
+    kind : str
+        Of the features, as of `Chunk.features`.
+    coefficients : Tensor of shape (K, F)
+        Of the components of B mixtures, one mixture after the other.
+    n_mixtures : int
+        B.
+    least : float
+        Log shares below it count as it.
+    wanted : bool, default True
+        Whether the sums are; else they are no numbers to go by.
 
     Returns
     -------
-    needs : bool
+    outcome : (Tensor of shape (K, F), float64 Tensor of shape (B,)) or None
+        Σ_n w_n r_nk f_n, and Σ_n w_n log p(y_n) of every mixture, in nats. None where there is no
+        compiled code, or the matrices are too large for it.
     """
-    size = n_components * n_features
-    return dtype == torch.float32 and size > _SMALL_SUMS and _is_small(size, device)
+    K, F = coefficients.shape
+    if not _HAS_SMALL_KERNELS or K * F * _LEAST_COMPILED_SLICE > _SMALL:
+        return None
+    loops = kernels(coefficients, small=False)
+    routine = None if loops is None else gemm(coefficients.numpy().dtype)
+    if loops is None or routine is None:
+        return None
+    A = np.ascontiguousarray(coefficients.numpy())
+    Z = chunk.coordinates(coefficients.dtype).numpy()
+    weights = np.empty(0, A.dtype)
+    if chunk.weights is not None:
+        weights = np.ascontiguousarray(chunk.weights.to(coefficients.dtype).numpy())
+    step = max(1, min(_SMALL // A.size, _SLICE_BYTES // (A.itemsize * (K + F))))
+    added, log_likelihood = np.empty((F, K), A.dtype), np.empty(n_mixtures)
+    loops.expect(
+        *(routine, Z, weights, kind == "diagonal", A, A.dtype.type(least), step, wanted),
+        *(added, log_likelihood),
+    )
+    return torch.from_numpy(added.T), torch.from_numpy(log_likelihood)
 
 
-def product(coefficients: Tensor, features: Features) -> Tensor:
+def product(coefficients: Tensor, features: Tensor) -> Tensor:
     """Compute log-densities from features.
 
     Parameters
     ----------
     coefficients : Tensor of shape (K, F)
-    features : Features
+    features : Tensor of shape (F, n)
 
     Returns
     -------
     product : Tensor of shape (K, n)
     """
     if not _is_small(coefficients.numel(), coefficients.device):
-        return coefficients @ features.columns
-    A, B = coefficients.numpy(), features.columns.numpy()
+        return coefficients @ features
+    A, B = coefficients.numpy(), features.numpy()
     step, n = _SMALL // A.size, B.shape[1]
+    out = np.empty((len(A), n), A.dtype)
     with np.errstate(all="ignore"):  # what is no number is met, and told, further on
-        if n <= step:
-            return torch.from_numpy(np.dot(A, B))
-        out = np.empty((len(A), n), A.dtype)
         for start in range(0, n, step):
             np.matmul(A, B[:, start : start + step], out=out[:, start : start + step])
     return torch.from_numpy(out)
 
 
-def sums(responsibilities: Tensor, features: Features) -> Tensor:
+def sums(responsibilities: Tensor, features: Tensor) -> Tensor:
     """Add features up over the points.
 
     Parameters
     ----------
     responsibilities : Tensor of shape (K, n)
-    features : Features
+    features : Tensor of shape (F, n)
 
     Returns
     -------
     sums : Tensor of shape (K, F)
     """
     K, n = responsibilities.shape
-    size = K * len(features.columns)
+    size = K * len(features)
     if not _is_small(size, responsibilities.device):
-        return responsibilities @ features.columns.mT
-    r = responsibilities.numpy()
-    rows = (features.columns.mT if features.rows is None else features.rows).numpy()
+        return responsibilities @ features.mT
+    r, f = responsibilities.numpy(), features.numpy()
     step = _SMALL // size
+    total = np.zeros((len(f), K), f.dtype)
     with np.errstate(all="ignore"):
-        if n <= step or (features.rows is None and size > _SMALL_SUMS):
-            return torch.from_numpy(np.dot(r, rows))
-        total = r[:, :step] @ rows[:step]
-        for start in range(step, n, step):
-            total += r[:, start : start + step] @ rows[start : start + step]
-    return torch.from_numpy(total)
+        for start in range(0, n, step):
+            # With a point's responsibilities together no matrix has to be packed.
+            turned = np.ascontiguousarray(r[:, start : start + step].T)
+            total += f[:, start : start + step] @ turned
+    return torch.from_numpy(total.T)
 
 
 def exponential_(x: Tensor) -> Tensor:

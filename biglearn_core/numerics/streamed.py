@@ -307,7 +307,7 @@ class _BlockPoints(Points):
         """All points at once, for forms that need them."""
         return self._view.points(self._rows)
 
-    def _chunk(self, part: slice, *, kept: bool) -> Chunk:
+    def _chunk(self, part: slice) -> Chunk:
         weights = None if self.weights is None else self.weights[part]
         return _RowChunk(self._view, self._rows[part], weights)
 
@@ -318,8 +318,7 @@ class _RowChunk(Chunk):
     def __init__(self, view: BlockView, rows: Tensor, weights: Tensor | None) -> None:
         self._view, self._rows = view, rows
         self.weights = weights
-        self._kept = False
-        self._features = {}
+        self._made = None
 
     @cached_property
     def Z(self) -> Tensor:  # type: ignore[override]

@@ -82,7 +82,7 @@ class Sample:
         self.points = Points.of(self.X, sample_weight=weights)
         ones = self.X.new_ones(len(self.X)) if weights is None else weights
         self.shares = ones / ones.sum()
-        self.chunk = Chunk(self.points.Z, None, kept=True)
+        self.chunk = Chunk(self.points.Z, None)
         self._cumulative = self.shares.double().cumsum(0).cpu().numpy()
 
     def __len__(self) -> int:

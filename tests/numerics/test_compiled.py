@@ -12,8 +12,8 @@ from biglearn_core.em import em_step, lockstep_em_step
 from biglearn_core.numerics import kernels as loader, products as products_module
 from biglearn_core.numerics.density import exponentiate
 from biglearn_core.numerics.linalg import floor_eigenvalues
-from biglearn_core.numerics.points import Points
-from biglearn_core.numerics.products import Features, product, sums
+from biglearn_core.numerics.points import Chunk, Points
+from biglearn_core.numerics.products import expected_features, product, sums
 
 pytest.importorskip("numba")
 EPS = {torch.float32: 1.2e-7, torch.float64: 2.2e-16}
@@ -188,13 +188,51 @@ def test_sliced_products_are_products(without, K, F, n, dtype):
     coefficients = torch.randn(K, F, generator=generator, dtype=dtype)
     r = torch.rand(K, n, generator=generator, dtype=dtype)
     bound = {"rtol": 0, "atol": 30 * EPS[dtype] * n**0.5 * F**0.5}
-    for features in (Features(columns), Features(columns, columns.T.contiguous())):
-        exact = coefficients.double() @ columns.double()
-        torch.testing.assert_close(product(coefficients, features).double(), exact, **bound)
-        exact = r.double() @ columns.double().T
-        torch.testing.assert_close(sums(r, features).double(), exact, **bound)
-        theirs = without(lambda features=features: sums(r, features))
-        torch.testing.assert_close(sums(r, features), theirs, **bound)
+    exact = coefficients.double() @ columns.double()
+    torch.testing.assert_close(product(coefficients, columns).double(), exact, **bound)
+    exact = r.double() @ columns.double().T
+    torch.testing.assert_close(sums(r, columns).double(), exact, **bound)
+    torch.testing.assert_close(sums(r, columns), without(lambda: sums(r, columns)), **bound)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["quadratic", "diagonal"])
+@pytest.mark.parametrize(
+    ("K", "d", "n"), [(1, 1, 1), (25, 2, 5000), (12, 16, 900), (64, 16, 131), (4, 7, 8192)]
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_expectation_in_one_go_is_that_of_its_parts(kind, K, d, n, dtype, weighted):
+    """Slices that are full and one that is not; float64 features of float32 points, too."""
+    generator = torch.Generator().manual_seed(n)
+    Z = torch.randn(d, 2 * n, generator=generator, dtype=torch.float32)[:, ::2]
+    w = torch.rand(n, generator=generator, dtype=torch.float64) if weighted else None
+    chunk = Chunk(Z if dtype == torch.float64 else Z.to(dtype), w)
+    features = chunk.features(kind, dtype)
+    coefficients = 0.3 * torch.randn(K, len(features), generator=generator, dtype=dtype)
+    for B in {1, K}:  # as one mixture, and as so many of one component
+        outcome = expected_features(chunk, kind, coefficients, B, least=-60.0)
+        assert outcome is not None
+        added, log_likelihood = outcome
+        assert added.dtype == dtype
+        shares = exponentiate(coefficients @ features, w, B)
+        expected = shares.responsibilities.double() @ features.double().T
+        bound = {"rtol": 0, "atol": 60 * EPS[dtype] * n * (1 + d)}
+        torch.testing.assert_close(added.double(), expected, **bound)
+        torch.testing.assert_close(
+            log_likelihood, shares.log_likelihood, rtol=100 * EPS[dtype], atol=100 * EPS[dtype] * n
+        )
+        _, alone = expected_features(chunk, kind, coefficients, B, least=-60.0, wanted=False)
+        assert torch.equal(alone, log_likelihood)
+
+
+def test_what_is_too_large_or_cannot_be_called_is_left_to_others(monkeypatch):
+    chunk = Chunk(torch.ones(16, 50), None)
+    many = torch.ones(200, 153)
+    assert expected_features(chunk, "quadratic", many, 1, least=-60.0) is None
+    few = torch.ones(3, 153)
+    assert expected_features(chunk, "quadratic", few, 1, least=-60.0) is not None
+    monkeypatch.setattr(products_module, "gemm", lambda kind: None)
+    assert expected_features(chunk, "quadratic", few, 1, least=-60.0) is None
 
 
 def test_a_whole_fit_ends_at_the_same_optimum(without):

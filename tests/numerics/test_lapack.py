@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy.linalg import cython_blas, cython_lapack
 
 from biglearn_core.numerics import lapack
+from biglearn_core.numerics.routines import SYEVX, address
 
 KINDS = {"float32": 1e-5, "float64": 1e-13}
 
@@ -42,7 +44,7 @@ def test_eigenpairs_are_those_of_the_matrix(rng, kind, directly):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_what_scipy_gives_to_the_last_bit(rng, kind):
-    assert lapack._routine("ssyevx") is not None
+    assert lapack._routine(np.dtype(kind)) is not None
     matrix = symmetric(rng, rng.standard_normal(150) ** 2, kind)
     found, vectors = lapack.eigenpairs_in(matrix, 0.3, 2.0)
     values, columns = scipy.linalg.eigh(matrix, subset_by_value=(0.3, 2.0), driver="evx")
@@ -56,5 +58,6 @@ def test_none_in_the_interval_is_none(directly):
 
 
 def test_a_routine_of_another_form_is_not_called():
-    assert lapack._routine("dsyev") is None
-    assert lapack._routine("no such routine") is None
+    assert address(cython_lapack, "dsyev", SYEVX) is None
+    assert address(cython_lapack, "no such routine", SYEVX) is None
+    assert address(cython_blas, "dgemm", SYEVX) is None
