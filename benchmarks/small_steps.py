@@ -17,14 +17,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "small_steps.json"
 
-# Of features and responsibilities, for the limits.
-SLICE_BYTES = 256 * 1024
+# Of features and responsibilities, for the limits: the fastest counts.
+SLICE_BYTES = (256 * 1024, 1024 * 1024, 16 * 1024 * 1024)
 
 # name: rows, features, components, dtype, coordinates of the task, sample weights, threads
 STEPS = {
@@ -83,6 +84,16 @@ def step_of(name: str) -> Callable[[], object]:
     return step
 
 
+def seconds_of(work: Callable[[], object]) -> float:
+    """Time some work, the median of a few times."""
+    times = []
+    for _ in range(10):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
 def limit_of(name: str) -> Callable[[], object]:
     """Give the products and exponentials of a step alone, each by the faster library."""
     import torch
@@ -94,15 +105,15 @@ def limit_of(name: str) -> Callable[[], object]:
     dtype = getattr(torch, dtype_name)
     if _quadratic_pays(K, d):
         F = (d + 1) * (d + 2) // 2
-        size = min(n, max(64, SLICE_BYTES // (dtype.itemsize * (K + F))))
-        features = torch.randn(F, size, dtype=dtype)
         coefficients = torch.randn(K, F, dtype=dtype)
 
-        def limit() -> None:
-            for _ in range(-(-n // size)):
+        def limit(features: torch.Tensor) -> None:
+            for _ in range(-(-n // features.shape[1])):
                 sums(exponential_(product(coefficients, features).clamp_(-60, 0)), features)
 
-        return limit
+        sizes = {min(n, max(64, bytes_ // (dtype.itemsize * (K + F)))) for bytes_ in SLICE_BYTES}
+        slices = [partial(limit, torch.randn(F, size, dtype=dtype)) for size in sizes]
+        return min(slices, key=seconds_of)
     points = torch.randn(K, d, 512, dtype=dtype)
     whitening = torch.randn(K, d, d, dtype=dtype)
     shares = torch.zeros(K, 512, dtype=dtype)

@@ -16,6 +16,13 @@ import numpy as np
 from biglearn_core.system.persistence import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
+RECORDS = Path(__file__).resolve().parents[1] / "results" / "record"
+
+# Units of the costs that are times, in minutes.
+_MINUTES = {"seconds": 1 / 60, "minutes": 1.0}
+
+# Methods that another one's networks are read for.
+_OF_OTHERS = ("pasted", "vaeac-means", "biglearn-pixels")
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -88,6 +95,36 @@ def small_steps() -> Iterable[str]:
             )
         ]  # fmt: skip
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def full_run() -> Iterable[str]:
+    """List what the jobs of `make reproduce` took, experiment by experiment."""
+    yield "\n## What `make reproduce` is made of (the costs in `results/record/`)\n"
+    yield (
+        "Minutes of the jobs of all seeds added up, each on one core, by the wall clock of the\n"
+        "machine that ran them; cores share them. Longest first, down to a twentieth.\n"
+    )
+    yield "| experiment | minutes | of which |"
+    yield "|---|---|---|"
+    for name in ("gmm25", "realworld", "fashion", "deep_clustering", "principle", "biglearn_gan"):
+        parts = _minutes_of_jobs(name)
+        total = sum(parts.values())
+        largest = sorted(parts.items(), key=lambda part: -part[1])
+        shown = (f"{job} {t:.1f}" for job, t in largest if t > total / 20)
+        yield f"| {name} | {total:.0f} | {', '.join(shown)} |"
+
+
+def _minutes_of_jobs(experiment: str) -> dict[str, float]:
+    """Add up the costs of a record that are times of jobs of its own."""
+    document = json.loads((RECORDS / f"{experiment}.json").read_text(encoding="utf-8"))
+    minutes: dict[str, float] = {}
+    for row in document["costs"]:
+        if row["metric"] not in _MINUTES or row["method"] in _OF_OTHERS:
+            continue
+        job = f"{row['dataset']}, {row['method']}"
+        job += " (paper's protocol)" if row["protocol"] == "paper" else ""
+        minutes[job] = row["mean"] * len(row["seeds"]) * _MINUTES[row["metric"]]
+    return minutes
 
 
 def whole_fits() -> Iterable[str]:
@@ -636,7 +673,7 @@ def main() -> None:
     sections = (
         *(em_step, small_steps, whole_fits, scaling, threads, gmm25, fashion),
         *(deep_training, large_sets, grid, public_sets, hard_problems),
-        *(selection, combining, diagonal_step, scale),
+        *(selection, combining, diagonal_step, scale, full_run),
     )
     for section in sections:
         lines += section()

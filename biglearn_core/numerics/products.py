@@ -2,8 +2,8 @@
 
 The sizes are those of small and middling data: few components, few features, thousands of points.
 On processors with AVX-512 OpenBLAS, under NumPy and SciPy, multiplies such matrices without packing
-them first as long as a product takes at most a million multiplications and no matrix is turned,
-twice as fast as the library under torch, and NumPy's exponential is twice as fast as torch's
+them first as long as a product takes at most a million multiplications, twice as fast as the
+library under torch, and NumPy's exponential is twice as fast as torch's
 (benchmarks/small_steps.py). On other processors, on GPUs and for larger matrices torch is asked.
 """
 
@@ -17,12 +17,16 @@ from biglearn_core.numerics.kernels import kernels
 from biglearn_core.numerics.points import Chunk
 from biglearn_core.numerics.routines import gemm
 
-__all__ = ["expected_features", "exponential_", "product", "sums"]
+__all__ = ["FEW_SUMS", "expected_features", "exponential_", "product", "sums"]
 
 _HAS_SMALL_KERNELS = torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 # Multiplications of a product that is not packed.
 _SMALL = 1_000_000
+
+# Numbers in the sums up to which a product with a turned matrix is not packed, either. For more of
+# them responsibilities are turned before, which takes a pass over them.
+FEW_SUMS = 1000
 
 # Points in a slice of such a size, at least: with fewer the calls cost more than they save. Within
 # compiled code a call costs less.
@@ -129,8 +133,9 @@ def sums(responsibilities: Tensor, features: Tensor) -> Tensor:
     total = np.zeros((len(f), K), f.dtype)
     with np.errstate(all="ignore"):
         for start in range(0, n, step):
-            # With a point's responsibilities together no matrix has to be packed.
-            turned = np.ascontiguousarray(r[:, start : start + step].T)
+            turned = r[:, start : start + step].T
+            if size > FEW_SUMS:
+                turned = np.ascontiguousarray(turned)
             total += f[:, start : start + step] @ turned
     return torch.from_numpy(total.T)
 

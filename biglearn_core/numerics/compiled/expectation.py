@@ -16,21 +16,26 @@ from numba.np.arrayobj import make_array
 
 from biglearn_core.numerics.compiled.options import as_written
 from biglearn_core.numerics.compiled.responsibilities import normalise
+from biglearn_core.numerics.products import FEW_SUMS
 
 __all__ = ["expect"]
 
 
 @intrinsic
-def _multiply(context, routine, m, n, k, a, b, add, c):
+def _multiply(context, routine, m, n, k, turned, a, b, add, c):
     """Write C = A B, or add to it where asked, by the BLAS routine xGEMM at an address.
 
-    All matrices are full, column by column: A of m rows and k columns, B of k and n, C of m and n.
+    All matrices are full, column by column: A of m rows and k columns, or turned, of k rows and m
+    columns; B of k and n, C of m and n.
     """
     integer, letter = ir.IntType(32), ir.IntType(8)
     number = ir.FloatType() if c.dtype.bitwidth == 32 else ir.DoubleType()
 
     def generate(context, builder, signature, arguments):
-        routine, m, n, k, a, b, add, c = arguments
+        routine, m, n, k, turned, a, b, add, c = arguments
+
+        def choose(flag, one, other):
+            return builder.select(builder.trunc(flag, ir.IntType(1)), one, other)
 
         def place(value):
             return cgutils.alloca_once_value(builder, value)
@@ -39,15 +44,17 @@ def _multiply(context, routine, m, n, k, a, b, add, c):
             return make_array(kind)(context, builder, array).data
 
         plain, one = place(letter(ord("N"))), place(number(1.0))
-        kept = place(builder.select(builder.trunc(add, ir.IntType(1)), number(1.0), number(0.0)))
+        way = place(choose(turned, letter(ord("T")), letter(ord("N"))))
+        kept = place(choose(add, number(1.0), number(0.0)))
+        rows_of_a = place(builder.trunc(choose(turned, k, m), integer))
         m, n, k = (place(builder.trunc(size, integer)) for size in (m, n, k))
-        a, b, c = map(data, (*signature.args[4:6], signature.args[7]), (a, b, c))
-        passed = (plain, plain, m, n, k, one, a, m, b, k, kept, c, m)
+        a, b, c = map(data, (*signature.args[5:7], signature.args[8]), (a, b, c))
+        passed = (way, plain, m, n, k, one, a, rows_of_a, b, k, kept, c, m)
         form = ir.FunctionType(ir.VoidType(), [value.type for value in passed])
         builder.call(builder.inttoptr(routine, form.as_pointer()), passed)
         return context.get_dummy_value()
 
-    arguments = types.intp, types.intp, types.intp, types.intp, a, b, types.boolean, c
+    arguments = *(types.intp,) * 4, types.boolean, a, b, types.boolean, c
     return types.void(*arguments), generate
 
 
@@ -109,15 +116,18 @@ def expect(routine, Z, weights, diagonal, coefficients, least, step, wanted, sum
         features = features_memory[: F * size].reshape(F, size)
         shares = shares_memory[: K * size].reshape(K, size)
         _write(Z, start, diagonal, features)
-        _multiply(routine, size, K, F, features, coefficients, False, shares)
+        _multiply(routine, size, K, F, False, features, coefficients, False, shares)
         own_weights = weights[start : start + size]
         normalise(shares.reshape(B, K // B, size), own_weights, least, of_slice, wanted)
         for b in range(B):
             log_likelihood[b] += of_slice[b]
-        if wanted:
-            # With a point's responsibilities together no matrix has to be packed.
-            turned = turned_memory[: K * size].reshape(size, K)
-            for k in range(K):
-                for i in range(size):
-                    turned[i, k] = shares[k, i]
-            _multiply(routine, K, F, size, turned, features, start > 0, sums)
+        if not wanted:
+            continue
+        if K * F <= FEW_SUMS:
+            _multiply(routine, K, F, size, True, shares, features, start > 0, sums)
+            continue
+        turned = turned_memory[: K * size].reshape(size, K)
+        for k in range(K):
+            for i in range(size):
+                turned[i, k] = shares[k, i]
+        _multiply(routine, K, F, size, False, turned, features, start > 0, sums)
