@@ -91,7 +91,7 @@ def plot(rows: list[dict], limit: float) -> None:
     from biglearn_core.experiments.style import COLOURS
 
     figure, axes = plt.subplots(
-        1, len(SWEEPS), figsize=(14, 3.8), sharey=True, layout="constrained"
+        1, len(SWEEPS), figsize=(14, 4.2), sharey=True, layout="constrained"
     )
     for ax, (name, sizes) in zip(axes, SWEEPS.items(), strict=True):
         for method, color in zip(METHODS, COLOURS, strict=False):
@@ -114,7 +114,8 @@ def plot(rows: list[dict], limit: float) -> None:
         ax.axhline(limit, color="0.7", lw=0.8)
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("seconds of a fit")
-    axes[0].legend(fontsize=7, frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(METHODS), frameon=False)
     figure.savefig(RESULTS / "whole_fits.png", dpi=150)
 
 
@@ -122,11 +123,16 @@ def main() -> None:
     """Fit every size by every method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=float, default=60, help="seconds of a fit, at most")
+    parser.add_argument("--draw", action="store_true", help="draw the last run's picture alone")
     parser.add_argument("--worker", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         method, *numbers = options.worker
         worker(method, *map(int, numbers))
+        return
+    if options.draw:
+        document = json.loads((RESULTS / "whole_fits.json").read_text(encoding="utf-8"))
+        plot(document["rows"], document["limit_s"])
         return
     rows = []
     for name, sizes in SWEEPS.items():

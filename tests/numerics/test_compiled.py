@@ -198,7 +198,8 @@ def test_sliced_products_are_products(without, K, F, n, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", ["quadratic", "diagonal"])
 @pytest.mark.parametrize(
-    ("K", "d", "n"), [(1, 1, 1), (25, 2, 5000), (12, 16, 900), (64, 16, 131), (4, 7, 8192)]
+    ("K", "d", "n"),
+    [(1, 1, 1), (3, 2, 0), (25, 2, 5000), (12, 16, 900), (64, 16, 131), (4, 7, 8192)],
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_an_expectation_in_one_go_is_that_of_its_parts(kind, K, d, n, dtype, weighted):

@@ -99,18 +99,19 @@ def expect(routine, Z, weights, diagonal, coefficients, least, step, wanted, sum
     wanted : bool
         Whether the sums are; else the log-likelihoods alone.
     sums : ndarray of shape (F, K)
-        Overwritten with Σ_n w_n r_nk f_n.
+        Overwritten with Σ_n w_n r_nk f_n, where wanted.
     log_likelihood : float64 ndarray of shape (B,)
         Overwritten with Σ_n w_n log p(z_n) of mixtures of K/B components each.
     """
     n = Z.shape[1]
     K, F = coefficients.shape
-    B, step = len(log_likelihood), min(step, n)
+    B, step = len(log_likelihood), max(1, min(step, n))
     features_memory = np.empty(F * step, coefficients.dtype)
     shares_memory = np.empty(K * step, coefficients.dtype)
     turned_memory = np.empty(K * step, coefficients.dtype)
     of_slice = np.empty(B)
     log_likelihood[:] = 0
+    sums[:] = 0
     for start in range(0, n, step):
         size = min(step, n - start)
         features = features_memory[: F * size].reshape(F, size)
@@ -124,10 +125,10 @@ def expect(routine, Z, weights, diagonal, coefficients, least, step, wanted, sum
         if not wanted:
             continue
         if K * F <= FEW_SUMS:
-            _multiply(routine, K, F, size, True, shares, features, start > 0, sums)
+            _multiply(routine, K, F, size, True, shares, features, True, sums)
             continue
         turned = turned_memory[: K * size].reshape(size, K)
         for k in range(K):
             for i in range(size):
                 turned[i, k] = shares[k, i]
-        _multiply(routine, K, F, size, False, turned, features, start > 0, sums)
+        _multiply(routine, K, F, size, False, turned, features, True, sums)
