@@ -172,6 +172,7 @@ def race(
     *,
     rounds: Sequence[tuple[int, int]],
     groups: Sequence[int] | None = None,
+    tol: float = -math.inf,
 ) -> list[tuple[int, GMM]]:
     """Take a few steps of many mixtures in lockstep, and go on with the best.
 
@@ -184,6 +185,8 @@ def race(
         Steps, and how many mixtures of every group are kept after them.
     groups : sequence of int, optional
         Those that race against each other; all when not given.
+    tol : float, optional
+        A mixture that a step raised by less rests to the end of a round; in nats.
 
     Returns
     -------
@@ -194,10 +197,20 @@ def race(
     places = torch.arange(n)
     group = torch.zeros(n) if groups is None else torch.tensor(groups)
     for n_steps, n_kept in rounds:
+        going, scores = torch.arange(n), torch.empty(n, dtype=torch.float64)
+        before = torch.full_like(scores, -math.inf)
         for _ in range(n_steps):
-            scored = step(batch, n)
-            batch = scored.model
-        best = ranking(scored.score.cpu())
+            everyone = len(going) == n
+            scored = step(batch if everyone else _pick(batch, n, going), len(going))
+            batch = scored.model if everyone else _put(batch, n, going, scored.model)
+            scores[going] = scored.score.cpu().double()
+            if tol > -math.inf:
+                reached = scored.objective.cpu().double()
+                moving = reached - before >= tol
+                going, before = going[moving], reached[moving]
+            if len(going) == 0:
+                break
+        best = ranking(scores)
         kept = torch.cat([best[group[best] == g][:n_kept] for g in group.unique()])
         batch, n = _pick(batch, n, kept), len(kept)
         places, group = places[kept], group[kept]
@@ -250,6 +263,21 @@ def _pick(batch: GMM, n: int, index: Tensor) -> GMM:
         return parameter.unflatten(0, (n, -1))[index].flatten(0, 1)
 
     return batch.with_parameters(part(batch.weights), part(batch.means), part(batch.covariances))
+
+
+def _put(batch: GMM, n: int, index: Tensor, some: GMM) -> GMM:
+    """Replace some of n mixtures."""
+
+    def part(parameter: Tensor, new: Tensor) -> Tensor:
+        mixtures = parameter.unflatten(0, (n, -1)).clone()
+        mixtures[index] = new.unflatten(0, (len(index), -1))
+        return mixtures.flatten(0, 1)
+
+    return batch.with_parameters(
+        part(batch.weights, some.weights),
+        part(batch.means, some.means),
+        part(batch.covariances, some.covariances),
+    )
 
 
 def _only(batch: GMM, n: int, i: int) -> GMM:

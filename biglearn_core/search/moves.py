@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -60,6 +61,9 @@ _SAMPLED_TO_A_COORDINATE = 16
 # are fewer, its time is that of its operations.
 _OVERHEAD = 1_200_000
 _NUMBERS_OF_A_PAIR = 20
+
+# Numbers touched from which on a step is long enough for mixtures that have converged to rest.
+_LONG_STEP = 20_000_000
 
 # Numbers touched up to which several basins are searched in lockstep, and how many trials and
 # candidates are worth their time.
@@ -154,6 +158,7 @@ class Moves:
             self._alone = not self._many
         candidates = min(_MOST_CANDIDATES, _CANDIDATES // sampled_size)
         self._n_candidates = max(_LEAST_CANDIDATES, candidates)
+        self._rest = self._tol if sampled_size * K >= _LONG_STEP else -math.inf
 
     @property
     def spent(self) -> float:
@@ -289,7 +294,8 @@ class Moves:
             rng=self._rng,
         )
         rounds = zip(_START_RACE, (max(kept, len(models) // 2), kept), strict=True)
-        return [model for _, model in race(self._sample_step, models, rounds=tuple(rounds))]
+        raced = race(self._sample_step, models, rounds=tuple(rounds), tol=self._rest)
+        return [model for _, model in raced]
 
     def _climb(self, models: Sequence[GMM], goals: Sequence[float] | None = None) -> list[Climb]:
         return climb_together(
@@ -315,7 +321,7 @@ class Moves:
         if not trials:
             return [None] * len(climbs)
         rounds = [(n_steps, -(-self._n_trials // share)) for n_steps, share in _RACE]
-        kept = race(self._sample_step, trials, rounds=rounds, groups=groups)
+        kept = race(self._sample_step, trials, rounds=rounds, groups=groups, tol=self._rest)
         goals = [climbs[groups[i]].score + self._tol for i, _ in kept]
         outcomes = self._climb([model for _, model in kept], goals)
         higher: list[Climb | None] = []

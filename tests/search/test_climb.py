@@ -146,3 +146,20 @@ def test_race_keeps_the_best_of_every_group():
 def test_race_of_all_gives_the_best_first():
     step, starts = made_up((0, 1), (0, 4), (0, 2), (0, 3))
     assert [place for place, _ in race(step, starts, rounds=((2, 3),))] == [1, 3, 2]
+
+
+def test_who_has_converged_rests_to_the_end_of_a_round():
+    step, starts = made_up((0, 1, 1, 1, 9), (0, 2, 3, 4, 5, 6, 7), (0, 1, 2, 2.5, 2.5))
+    counts = []
+
+    def counting(batch, n):
+        counts.append(n)
+        return step(batch, n)
+
+    kept = race(counting, starts, rounds=((5, 3), (1, 1)), tol=0.1)
+    assert counts == [3, 3, 3, 2, 2, 3]
+    # The first rests after three steps; what a further one would have found is seen in the next
+    # round alone, and then the last rests as well.
+    assert [(place, model.means.tolist()) for place, model in kept] == [(1, [[1, 6]])]
+    _, (last, _), *_ = race(step, starts, rounds=((5, 3),), tol=0.1)
+    assert last == 2
