@@ -117,9 +117,11 @@ def gains() -> Iterator[str]:
     yield f"Given the same time, restarts reach the best known likelihood less often: {in_time}."
     ratios = _time_ratios()
     fast = sorted((size for size in ratios if 1 / ratios[size] > SLOW), key=ratios.get)
+    limit = read("whole_fits")["limit_s"]
     yield (
         f"It takes less than 1/{SLOW:g} of the time of ten restarts of `GaussianMixture` on one "
-        f"thread (stopped after {read('whole_fits')['limit_s']:g} s) at {_list(f'{_size(size)} 1/{1 / ratios[size]:.1f}' for size in fast)}."
+        f"thread (stopped after {limit:g} s) at "
+        f"{_list(f'{_size(size)} 1/{1 / ratios[size]:.1f}' for size in fast)}."
     )
     hard = [e for e in read("hard_problems")["summary"] if (e["method"], e["effort"]) == OURS]
     cigars = [e for e in hard if e["problem"].startswith("cigars")]
