@@ -9,8 +9,7 @@ exact binomial 95% interval.
 import argparse
 from pathlib import Path
 
-from biglearn_core.experiments.gmm25 import run
-from biglearn_core.experiments.gmm25.run import METHODS, Config
+from biglearn_core.experiments.gmm25.run import METHODS, Config, run
 from biglearn_core.experiments.gmm25.tables import record
 from biglearn_core.experiments.statistics import rate_interval
 from biglearn_core.experiments.store import write_record
@@ -24,7 +23,7 @@ def main() -> None:
     n_seeds = parser.parse_args().n_seeds
     runs = run(Config(seeds=tuple(range(n_seeds)), evaluate_every=2000))
     for method in METHODS:
-        reached = sum(run.at_optimum(method) for run in runs)
+        reached = sum(one.at_optimum(method) for one in runs)
         low, high = rate_interval(reached, n_seeds)
         print(
             f"{method}: {reached}/{n_seeds} at the optimum (95% interval {low:.2f} to {high:.2f})"
