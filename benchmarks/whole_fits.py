@@ -1,6 +1,6 @@
 """Whole fits against N, K and D: BigLearnEM, and GaussianMixture with one start and with ten.
 
-    python benchmarks/whole_fits.py [--limit 60]
+    python benchmarks/whole_fits.py [--limit 60] [--sweeps D]
 
 Gaussians of unit covariance about centres of deviation four, and for numbers of rows once more a
 single Gaussian, in which there is nothing to find. Every fit is a process of its own, on one thread
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,10 +120,16 @@ def plot(rows: list[dict], limit: float) -> None:
     figure.savefig(RESULTS / "whole_fits.png", dpi=150)
 
 
+def last_run() -> dict[str, Any]:
+    """Read what the last run wrote."""
+    return json.loads((RESULTS / "whole_fits.json").read_text(encoding="utf-8"))
+
+
 def main() -> None:
     """Fit every size by every method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=float, default=60, help="seconds of a fit, at most")
+    parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, help="renew these of the last run")
     parser.add_argument("--draw", action="store_true", help="draw the last run's picture alone")
     parser.add_argument("--worker", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -131,11 +138,15 @@ def main() -> None:
         worker(method, *map(int, numbers))
         return
     if options.draw:
-        document = json.loads((RESULTS / "whole_fits.json").read_text(encoding="utf-8"))
+        document = last_run()
         plot(document["rows"], document["limit_s"])
         return
+    wanted = options.sweeps or list(SWEEPS)
     rows = []
     for name, sizes in SWEEPS.items():
+        if name not in wanted:
+            rows += [row for row in last_run()["rows"] if row["sweep"] == name]
+            continue
         for N, D, K, groups in sizes:
             for method in METHODS:
                 for threads in THREADS:
