@@ -335,10 +335,10 @@ def run_configs(
     return [[next(runs) for _ in config.seeds] for config in configs]
 
 
+@threadpool_limits.wrap(limits=1)
 def _run_alone(config: Config, seed: int, store: ResultStore) -> None:
     """Run a seed in a process of its own, which reads the images itself."""
-    with threadpool_limits(limits=1):
-        run_seed(config, seed, load_images(config.n_images), store=store)
+    run_seed(config, seed, load_images(config.n_images), store=store)
 
 
 def run_seed(

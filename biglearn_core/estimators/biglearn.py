@@ -280,7 +280,7 @@ class BigLearnEM(MixtureEstimator):
                 sample_weight=weights,
                 init=start,
                 beside=[model.to(device=Z.device) for model in beside],
-                progress=progress,
+                progress=None if bar.disable else progress,
             )
         self._gain_of_thinness = result.gain_of_thinness
         return result, result.log_likelihood

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biglearn_core.numerics.kernels import kernels
+from biglearn_core.numerics.kernels import contiguous, kernels
 from biglearn_core.numerics.points import Chunk
 from biglearn_core.numerics.routines import gemm
 
@@ -69,17 +69,16 @@ def expected_features(
         compiled code, or the matrices are too large for it.
     """
     K, F = coefficients.shape
-    if not _HAS_SMALL_KERNELS or K * F * _LEAST_COMPILED_SLICE > _SMALL:
+    if not _is_small(K * F, coefficients.device, _LEAST_COMPILED_SLICE):
         return None
     loops = kernels(coefficients, small=False)
-    routine = None if loops is None else gemm(coefficients.numpy().dtype)
-    if loops is None or routine is None:
+    if loops is None or (routine := gemm(coefficients.numpy().dtype)) is None:
         return None
-    A = np.ascontiguousarray(coefficients.numpy())
+    A = contiguous(coefficients)
     Z = chunk.coordinates(coefficients.dtype).numpy()
     weights = np.empty(0, A.dtype)
     if chunk.weights is not None:
-        weights = np.ascontiguousarray(chunk.weights.to(coefficients.dtype).numpy())
+        weights = contiguous(chunk.weights.to(coefficients.dtype))
     step = max(1, min(_SMALL // A.size, _SLICE_BYTES // (A.itemsize * (K + F))))
     added, log_likelihood = np.empty((F, K), A.dtype), np.empty(n_mixtures)
     loops.expect(
@@ -159,5 +158,6 @@ def exponential_(x: Tensor) -> Tensor:
     return x
 
 
-def _is_small(size: int, device: torch.device) -> bool:
-    return _HAS_SMALL_KERNELS and device.type == "cpu" and size * _LEAST_SLICE <= _SMALL
+def _is_small(size: int, device: torch.device, least: int = _LEAST_SLICE) -> bool:
+    """Whether slices of so many points at least, times `size` multiplications, are not packed."""
+    return _HAS_SMALL_KERNELS and device.type == "cpu" and size * least <= _SMALL

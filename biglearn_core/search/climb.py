@@ -197,15 +197,17 @@ def race(
     places = torch.arange(n)
     group = torch.zeros(n) if groups is None else torch.tensor(groups)
     for n_steps, n_kept in rounds:
-        going, scores = torch.arange(n), torch.empty(n, dtype=torch.float64)
-        before = torch.full_like(scores, -math.inf)
+        going, before = torch.arange(n), -math.inf
         for _ in range(n_steps):
             everyone = len(going) == n
             scored = step(batch if everyone else _pick(batch, n, going), len(going))
-            batch = scored.model if everyone else _put(batch, n, going, scored.model)
-            scores[going] = scored.score.cpu().double()
+            if everyone:
+                batch, scores = scored.model, scored.score.cpu()
+            else:
+                batch = _put(batch, n, going, scored.model)
+                scores = scores.index_copy(0, going, scored.score.cpu())
             if tol > -math.inf:
-                reached = scored.objective.cpu().double()
+                reached = scored.objective.cpu()
                 moving = reached - before >= tol
                 going, before = going[moving], reached[moving]
             if len(going) == 0:
@@ -269,9 +271,8 @@ def _put(batch: GMM, n: int, index: Tensor, some: GMM) -> GMM:
     """Replace some of n mixtures."""
 
     def part(parameter: Tensor, new: Tensor) -> Tensor:
-        mixtures = parameter.unflatten(0, (n, -1)).clone()
-        mixtures[index] = new.unflatten(0, (len(index), -1))
-        return mixtures.flatten(0, 1)
+        mixtures, others = parameter.unflatten(0, (n, -1)), new.unflatten(0, (len(index), -1))
+        return mixtures.index_copy(0, index.to(mixtures.device), others).flatten(0, 1)
 
     return batch.with_parameters(
         part(batch.weights, some.weights),
