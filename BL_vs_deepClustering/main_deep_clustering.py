@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=positive_int, default=defaults.n_steps, help="full-batch steps of EDESC")
     add("--precision", choices=get_args(MatmulPrecision), default=defaults.precision,
         help="of the networks' matrix products, as in torch.set_float32_matmul_precision; medium "
-        "is faster on processors with AMX, high on GPUs")  # fmt: skip
+        "is faster on processors that multiply bfloat16, high on GPUs")  # fmt: skip
     add("--jobs", type=positive_int, help="processes of one thread each; one per core by default")
     add("--out_dir", type=Path, default=deep.default_root(), help="models, scores and states")
     add("--record", type=Path, help="JSON file for means and deviations over the seeds")

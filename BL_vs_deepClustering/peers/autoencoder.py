@@ -37,7 +37,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from biglearn_core.experiments.network_training import Checkpoint, put_weights, weights_of
+from biglearn_core.experiments.network_training import Checkpoint, Linear, put_weights, weights_of
 from biglearn_core.experiments.parallel import progress
 from biglearn_core.system.numbers import check_integer
 from biglearn_core.system.stopwatch import Stopwatch
@@ -367,7 +367,7 @@ def _layers(widths: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         # Linear's own initialisation would draw from the global generator.
-        layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+        layer = nn.utils.skip_init(Linear, n_in, n_out)
         bound = 1 / math.sqrt(n_in)
         with torch.no_grad():
             layer.weight.uniform_(-bound, bound, generator=generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ from biglearn_core.system.persistence import load_arrays, save_arrays
 
 __all__ = [
     "Checkpoint",
+    "Linear",
     "MatmulPrecision",
     "check_precision",
     "matmul_precision",
@@ -39,7 +41,7 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
     precision : {"highest", "high", "medium"}
         As in `torch.set_float32_matmul_precision`: float32 throughout; or factors rounded to TF32
         ("high") or bfloat16 ("medium"), sums in float32, where the processor has fast
-        instructions for that (AMX, tensor cores). Elsewhere it changes nothing.
+        instructions for that (AMX, tensor cores). Elsewhere it changes nothing but `Linear`.
 
     Raises
     ------
@@ -53,6 +55,39 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+class Linear(nn.Linear):
+    """Linear layer whose products take "medium" precision on more processors.
+
+    Of processors that multiply bfloat16, torch's own setting uses those with AMX alone. On one that
+    has the instructions of AVX-512 only, this layer rounds both factors of its three products, and
+    their outcomes, to bfloat16; sums stay in float32. Weights, what goes in and what comes out have
+    the dtype of any linear layer. Everywhere else it is `torch.nn.Linear`.
+    """
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Transform points.
+
+        Parameters
+        ----------
+        X : Tensor of shape (N, in_features)
+
+        Returns
+        -------
+        Y : Tensor of shape (N, out_features)
+        """
+        medium = torch.get_float32_matmul_precision() == "medium"
+        if not (medium and X.device.type == "cpu" and _multiplies_bfloat16_without_amx()):
+            return super().forward(X)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(X).to(X.dtype)
+
+
+@cache
+def _multiplies_bfloat16_without_amx() -> bool:
+    has = torch.cpu.get_capabilities()
+    return has.get("avx512_bf16", False) and not has.get("amx_bf16", False)
 
 
 @contextmanager
