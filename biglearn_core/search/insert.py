@@ -13,9 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -41,9 +43,13 @@ __all__ = [
 _BATCH_NUMBERS = 4_000_000
 
 # Rows count as unlikely that are among the least likely, one of so many; and as crowded that are
-# among so many times as many as are wanted.
+# among the densest, one of so many, or among so many times as many as are wanted.
 _UNLIKELY = 20
-_CROWDED = 4
+_CROWDED, _TIMES_WANTED = 100, 4
+
+# Rows to a coordinate, and one more, that tell by their distance how dense they lie: enough to see
+# three times the density expected, few enough to lie within a cluster of thirty.
+_NEAREST = 4
 
 # Least and largest weight of a candidate while it grows.
 _WEIGHTS = (1e-5, 0.9)
@@ -87,6 +93,14 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    @cached_property
+    def log_reach(self) -> Tensor:
+        """Log of the distance within which every row has so many neighbours, shape (n,)."""
+        X = self.X.cpu().numpy()
+        nearest = NearestNeighbors(n_neighbors=min(_NEAREST * (X.shape[1] + 1), len(X)))
+        distances = torch.from_numpy(nearest.fit(X).kneighbors(X)[0][:, -1]).to(self.X)
+        return distances.clamp_min_(torch.finfo(distances.dtype).tiny).log_()
 
     def draw(self, n: int, rng: np.random.Generator) -> Tensor:
         """Draw rows by their weights, shape (n,)."""
@@ -355,16 +369,9 @@ def neighbourhoods(sample: Sample, view: View, n: int, rng: np.random.Generator)
 
 def _missed(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Tensor:
     """Rows around which there are most others beside what the mixture expects."""
-    D = sample.X.shape[1]
-    rows = sample.draw(min(len(sample), max(n, _BATCH_NUMBERS // len(sample))), rng)
-    distances = torch.cdist(sample.X[rows], sample.X)
-    n_nearest = min(2 * (D + 1), len(sample))
-    nearest = distances.topk(n_nearest, dim=1, largest=False, sorted=False).values.amax(dim=1)
-    tiny = torch.finfo(nearest.dtype).tiny
-    ratio = -D * nearest.clamp_min(tiny).log() - view.log_density[rows]
-    return rows[ratio.topk(min(_CROWDED * n, len(rows))).indices][
-        torch.from_numpy(rng.permutation(min(_CROWDED * n, len(rows)))[:n])
-    ]
+    ratio = -sample.X.shape[1] * sample.log_reach - view.log_density
+    crowded = min(max(_TIMES_WANTED * n, len(sample) // _CROWDED), len(sample))
+    return ratio.topk(crowded).indices[torch.from_numpy(rng.permutation(crowded)[:n])]
 
 
 def _batches(sample: Sample, n: int) -> Iterator[slice]:

@@ -6,15 +6,17 @@ Whitened by their own moments, the points of a component look Gaussian in every 
 fits; where two classes lie apart the kurtosis is least, and where a tight cluster lies within a
 wide one it is largest. The fixed-point iteration u ← E[z (uᵀz)³] − 3u finds such directions (A.
 Hyvärinen, "Fast and robust fixed-point algorithms for independent component analysis", IEEE
-Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis. Two
-Gaussians are fitted to each such marginal, and to that of the longest axis. All components are
-worked on at once: O(n D²) to whiten, O(n D) an iteration for the direction, O(n) for the two
-Gaussians.
+Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and,
+where there are many axes, at the outer eigenvectors of the kurtosis matrix E[(|z|² − D) z zᵀ]
+(J.-F. Cardoso, "Source separation using higher order moments", ICASSP 1989): in many dimensions
+these lean towards such a direction where no axis does. Two Gaussians are fitted to each such
+marginal, and to that of the longest axis. All components are worked on at once: O(n D²) to whiten
+and for the kurtosis matrix, O(n D) an iteration for the direction, O(n) for the two Gaussians.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,8 +27,9 @@ from biglearn_core.search.insert import Insertions, Sample, Starts, View, moment
 
 __all__ = ["Division", "best_of", "divide"]
 
-# Steps towards a direction of extreme kurtosis, principal axes at which they begin to look for the
-# least, and EM steps of two Gaussians on a marginal.
+# Steps towards a direction of extreme kurtosis; principal axes, and eigenvectors where there are
+# more axes than these, at which they begin to look for the least; and EM steps of two Gaussians on
+# a marginal.
 _ITERATIONS = 8
 _STARTS = 6
 _MARGINAL_STEPS = 10
@@ -131,21 +134,19 @@ def divide(sample: Sample, view: View, *, longest_only: bool = False) -> list[Di
     """
     n, D = sample.X.shape
     K = view.model.n_components
-    owners = view.owners
-    whitened, known = _whiten(sample, view)
-    counts = _sums(sample.shares[:, None], owners, K)
-    weights = sample.shares[:, None] / counts.clamp_min(torch.finfo(counts.dtype).tiny)[owners]
-    marginals, shapes = [whitened[:, -1]], [_BESIDE]
-    if D > 1 and not longest_only:
-        marginals += _extremes(whitened, weights, owners, K)
-        shapes += [_BESIDE, _WITHIN]
-    # The marginals of a component are worked on as if they were those of so many components.
-    M = len(marginals)
-    copies = (owners + K * torch.arange(M, device=owners.device)[:, None]).flatten()
-    start = whitened.new_tensor(shapes).repeat_interleave(K, dim=0).movedim(0, 2)
-    gains, members = _two_gaussians(torch.cat(marginals), weights.repeat(M, 1), copies, start)
-    gains = torch.where(known, gains.view(M, K) * counts.T, -torch.inf)
-    return [Division(*found) for found in zip(gains, members.view(M, n), strict=True)]
+    shapes = [_BESIDE] if D == 1 or longest_only else [_BESIDE, _BESIDE, _WITHIN]
+    gains = sample.X.new_full((len(shapes), K), -torch.inf)
+    members = sample.X.new_zeros(len(shapes), n)
+    for block in _blocks(sample, view.owners, K):
+        z = _whitened(sample.X[block.rows], block.weights)
+        marginals = [z[:, :, -1]]
+        if len(shapes) > 1:
+            marginals += _extremes(z, block.weights)
+        start = z.new_tensor(shapes)[..., None].movedim(1, 0)
+        found, second = _two_gaussians(torch.stack(marginals), block.weights, start)
+        gains[:, block.components] = found * block.masses
+        members[:, block.rows] = second
+    return [Division(*found) for found in zip(gains, members, strict=True)]
 
 
 def best_of(divisions: Sequence[Division], view: View) -> Division:
@@ -165,107 +166,136 @@ def best_of(divisions: Sequence[Division], view: View) -> Division:
     return Division(gains, members.gather(0, best[view.owners][None])[0])
 
 
-def _whiten(sample: Sample, view: View) -> tuple[Tensor, Tensor]:
-    """Every row along the principal axes of its component's rows; which components have enough."""
-    K, D = view.model.means.shape
-    whitened = torch.zeros_like(sample.X)
-    counts = torch.bincount(view.owners, minlength=K)
-    known = counts > D + 1
-    rows_of = view.owners.argsort(stable=True).split(counts.tolist())
-    for rows in (rows_of[k] for k in known.nonzero().squeeze(1).tolist()):
-        shares = sample.shares[rows] / sample.shares[rows].sum()
-        residuals = sample.X[rows] - shares @ sample.X[rows]
-        values, axes = torch.linalg.eigh((residuals.T * shares) @ residuals)
-        type_ = torch.finfo(values.dtype)
-        least = (type_.eps * values[-1]).clamp_min(type_.tiny)
-        whitened[rows] = residuals @ (axes * values.clamp_min(least).rsqrt())
-    return whitened, known
+@dataclass(frozen=True)
+class _Block:
+    """Components of about as many rows, to be worked on side by side.
+
+    Parameters
+    ----------
+    components : int64 Tensor of shape (B,)
+    masses : Tensor of shape (B,)
+        Sums of the shares of their rows.
+    rows : int64 Tensor of shape (B, m)
+        Rows that each owns; its last one over and over where it has fewer than m.
+    weights : Tensor of shape (B, m)
+        Of every row in its component; zero for the repetitions.
+    """
+
+    components: Tensor
+    masses: Tensor
+    rows: Tensor
+    weights: Tensor
 
 
-def _extremes(whitened: Tensor, weights: Tensor, owners: Tensor, K: int) -> tuple[Tensor, Tensor]:
+def _blocks(sample: Sample, owners: Tensor, K: int) -> Iterator[_Block]:
+    """Give the components that own enough rows, those of less than twice as many together."""
+    counts = torch.bincount(owners, minlength=K)
+    by_owner, last = owners.argsort(stable=True), counts.cumsum(0) - 1
+    known = counts > sample.X.shape[1] + 1
+    magnitude = torch.where(known, counts.log2().floor(), -1)
+    for one in magnitude.unique().tolist():
+        if one < 0:
+            continue
+        components = (magnitude == one).nonzero().squeeze(1)
+        held, last_of = counts[components, None], last[components, None]
+        place = torch.arange(int(held.max()), device=owners.device)
+        rows = by_owner[torch.minimum(last_of - held + 1 + place, last_of)]
+        shares = sample.shares[rows] * (place < held)
+        masses = shares.sum(dim=1)
+        weights = shares / masses.clamp_min(torch.finfo(masses.dtype).tiny)[:, None]
+        yield _Block(components, masses, rows, weights)
+
+
+def _whitened(X: Tensor, weights: Tensor) -> Tensor:
+    """Rows of every component along its principal axes, the longest last, shape (B, m, D)."""
+    residuals = X - weights[:, None, :] @ X
+    values, axes = torch.linalg.eigh((residuals * weights[:, :, None]).mT @ residuals)
+    type_ = torch.finfo(values.dtype)
+    least = (type_.eps * values[:, -1:]).clamp_min(type_.tiny)
+    return residuals @ (axes * values.clamp_min(least).rsqrt()[:, None, :])
+
+
+def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates of all rows along the directions of least and of largest kurtosis."""
-    D = whitened.shape[1]
-    kurtosis = _sums(weights * whitened.pow(4), owners, K)
-    # The largest is the least with its sign turned. Every start of every component is worked on as
-    # if it were a component of its own.
-    n_starts = min(D, _STARTS)
-    starts = torch.cat(
-        [
-            kurtosis.topk(n_starts, largest=False).indices.T.flatten(),
-            kurtosis.argmax(dim=1),
-        ]
-    )
-    sign = kurtosis.new_ones(len(starts), 1)
-    sign[n_starts * K :] = -1
-    u = torch.nn.functional.one_hot(starts, D).to(whitened)
-    copies = owners + K * torch.arange(n_starts + 1, device=owners.device)[:, None]
-    reached = torch.full_like(sign, torch.inf)
-    best = u
+    B, _, D = z.shape
+    kurtosis = (weights[:, None, :] @ z.pow(4)).squeeze(1)
+    axes = torch.eye(D, dtype=z.dtype, device=z.device)
+    lowest = [axes[kurtosis.topk(min(D, _STARTS), largest=False).indices]]
+    highest = [axes[kurtosis.argmax(dim=1, keepdim=True)]]
+    if D > _STARTS:
+        excess = weights * (z.square().sum(dim=2) - D)
+        eigenvectors = torch.linalg.eigh((z * excess[:, :, None]).mT @ z).eigenvectors.mT
+        lowest.append(eigenvectors[:, :_STARTS])
+        highest.append(eigenvectors[:, -1:])
+    u = torch.cat(lowest + highest, dim=1)
+    n_lowest = sum(part.shape[1] for part in lowest)
+    # The largest is the least with its sign turned.
+    sign = z.new_ones(u.shape[1])
+    sign[n_lowest:] = -1
+    reached, best = torch.full_like(u[:, :, 0], torch.inf), u
     for _ in range(_ITERATIONS + 1):
-        coordinates = torch.stack([(whitened * u[copy]).sum(dim=1) for copy in copies])
-        found, cubes = _fourth_moments(whitened, weights, coordinates, copies, len(starts))
-        better = sign * found < reached
-        reached = torch.where(better, sign * found, reached)
-        best = torch.where(better, u, best)
-        u = cubes - 3 * u
-        u = u / u.norm(dim=1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
-    least = reached.view(-1, K)[:n_starts].argmin(dim=0)
-    directions = best.view(-1, K, D)
-    chosen = directions[least, torch.arange(K, device=owners.device)], directions[-1]
-    return tuple((whitened * axis[owners]).sum(dim=1) for axis in chosen)
+        coordinates = z @ u.mT
+        cubes = coordinates.pow(3).mul_(weights[:, :, None])
+        found = sign * (cubes * coordinates).sum(dim=1)
+        better = found < reached
+        reached = torch.where(better, found, reached)
+        best = torch.where(better[:, :, None], u, best)
+        u = cubes.mT @ z - 3 * u
+        u = u / u.norm(dim=2, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
+    chosen = (
+        reached[:, :n_lowest].argmin(dim=1),
+        n_lowest + reached[:, n_lowest:].argmin(dim=1),
+    )
+    every = torch.arange(B, device=z.device)
+    return tuple((z @ best[every, one][:, :, None]).squeeze(2) for one in chosen)
 
 
-def _fourth_moments(
-    whitened: Tensor, weights: Tensor, coordinates: Tensor, copies: Tensor, n: int
-) -> tuple[Tensor, Tensor]:
-    """E[(uᵀz)⁴] and E[z (uᵀz)³] along the directions of all starts, shapes (n, 1) and (n, D)."""
-    cubes = weights.T * coordinates.pow(3)
-    fourth = _sums((cubes * coordinates).flatten()[:, None], copies.flatten(), n)
-    third = whitened.new_zeros(n, whitened.shape[1])
-    for copy, cube in zip(copies, cubes, strict=True):
-        third.index_add_(0, copy, whitened * cube[:, None])
-    return fourth, third
-
-
-def _two_gaussians(
-    t: Tensor, weights: Tensor, owners: Tensor, start: Tensor
-) -> tuple[Tensor, Tensor]:
-    """EM of two Gaussians on one marginal of every component's points.
+def _two_gaussians(t: Tensor, weights: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """EM of two Gaussians on marginals of every component's rows, all of unit variance.
 
     They differ in log density by a quadratic function of t, so that one sigmoid gives both
     responsibilities, and the sums over the first are what the second leaves of the totals.
+
+    Parameters
+    ----------
+    t : Tensor of shape (M, B, m)
+    weights : Tensor of shape (B, m)
+    start : Tensor of shape (2, M, 2, 1)
+        Means and variances of both parts, for every marginal.
+
+    Returns
+    -------
+    gains : Tensor of shape (M, B)
+        Of the mean log-likelihood of the component's rows, in nats.
+    second : Tensor of shape (M, B, m)
+        Share of the second Gaussian in every row.
     """
-    means, variances = start
-    K = start.shape[2]
-    powers = weights * torch.stack([torch.ones_like(t), t, t.square()], dim=1)
-    total = _sums(powers, owners, K).T
+    means, variances = start.movedim(2, 1).expand(-1, -1, -1, t.shape[1])
+    powers = torch.stack([torch.ones_like(t), t, t.square()], dim=3).mul_(weights[:, :, None])
+    total = powers.sum(dim=2).movedim(2, 0)
     shares = torch.full_like(means, 0.5)
     for _ in range(_MARGINAL_STEPS):
-        members = _difference(t, owners, _coefficients(shares, means, variances)).sigmoid_()
-        second = _sums(powers * members[:, None], owners, K).T
+        members = _difference(t, _coefficients(shares, means, variances)).sigmoid_()
+        second = (members[:, :, None, :] @ powers).squeeze(2).movedim(2, 0)
         mass, first, square = torch.stack([total - second, second], dim=1)
         shares = mass.clamp_min(torch.finfo(mass.dtype).eps)
         means = first / shares
         variances = (square / shares - means.square()).clamp_min(_LEAST_VARIANCE)
     coefficients = _coefficients(shares, means, variances)
-    difference = _difference(t, owners, coefficients)
-    excess = powers[:, :1] * torch.nn.functional.softplus(difference)[:, None]
-    gains = (coefficients[:, 0] * total).sum(dim=0) + _sums(excess, owners, K)[:, 0]
+    difference = _difference(t, coefficients)
+    excess = (weights * torch.nn.functional.softplus(difference)).sum(dim=2)
+    gains = (coefficients[:, 0] * total).sum(dim=0) + excess
     return gains + 0.5 * total[2], difference.sigmoid()
 
 
 def _coefficients(shares: Tensor, means: Tensor, variances: Tensor) -> Tensor:
-    """Log density of both parts as a polynomial, shape (3, 2, K), less −½ log 2π."""
+    """Log density of both parts as a polynomial, shape (3, 2, M, B), less −½ log 2π."""
     linear = means / variances
     constants = shares.log() - 0.5 * (variances.log() + means * linear)
     return torch.stack([constants, linear, -0.5 / variances])
 
 
-def _difference(t: Tensor, owners: Tensor, coefficients: Tensor) -> Tensor:
-    """Log density of the second part less that of the first at every point, shape (n,)."""
-    constant, linear, quadratic = (coefficients[:, 1] - coefficients[:, 0]).index_select(1, owners)
-    return constant.addcmul_(linear.addcmul_(quadratic, t), t)
-
-
-def _sums(rows: Tensor, owners: Tensor, K: int) -> Tensor:
-    return rows.new_zeros(K, rows.shape[1]).index_add_(0, owners, rows)
+def _difference(t: Tensor, coefficients: Tensor) -> Tensor:
+    """Log density of the second part less that of the first at every row."""
+    constant, linear, quadratic = (coefficients[:, 1] - coefficients[:, 0])[..., None]
+    return (quadratic * t).add_(linear).mul_(t).add_(constant)

@@ -128,6 +128,18 @@ def test_a_cluster_that_is_missed_is_found(seed, centre):
     assert grown.weights[best].item() == pytest.approx(60 / 660, abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_few_rows_of_many_that_lie_too_densely_are_found(seed):
+    held, dense = clusters([(0, 0)], 6000, 1.0, seed), clusters([(0.3, -0.2)], 40, 0.03, seed + 10)
+    X = torch.cat([dense, held])
+    sample = Sample(X, None, 10_000)
+    view = View.of(sample, mixture_of(held, torch.zeros(6000, dtype=torch.long)))
+    starts = neighbourhoods(sample, view, 24, np.random.default_rng(seed))
+    grown = grow(sample, [view], [starts], constraint=Constraint(1e-6), n_steps=10)[0]
+    best = grown.gains.argmax()
+    torch.testing.assert_close(grown.means[best], dense.mean(dim=0), atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize(("D", "n", "dtype"), [(16, 100, torch.float32), (64, 400, torch.float64)])
 def test_a_tight_cluster_in_many_dimensions_has_a_gain(D, n, dtype):
     X = torch.cat(

@@ -54,6 +54,29 @@ def test_classes_along_a_hidden_short_axis_are_divided(seed):
     assert beside.gains[0] > 0.3 > longest.gains[0]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_along_one_of_many_axes_are_divided(seed):
+    rng = np.random.default_rng(seed)
+    z = np.arange(3000) % 2
+    along = 2.8 * (2 * z - 1) + rng.standard_normal(3000)
+    others = rng.standard_normal((3000, 44)) * along.std()
+    X = np.column_stack([along, others]) @ ortho_group.rvs(45, random_state=rng)
+    beside = divide(*one_component(torch.from_numpy(X)))[1]
+    assert agreement(beside.members, z) > 0.98
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_class_on_the_mean_of_a_narrow_one_is_divided(seed):
+    rng = np.random.default_rng(seed)
+    z = (rng.random(3000) < 0.1).astype(int)
+    along = np.where(z == 1, 6.0, 1.0) * rng.standard_normal(3000)
+    others = rng.standard_normal((3000, 29)) * along.std()
+    X = np.column_stack([along, others]) @ ortho_group.rvs(30, random_state=rng)
+    within = divide(*one_component(torch.from_numpy(X)))[2]
+    assert agreement(within.members, z) > 0.9
+    assert within.gains[0] > 0.2
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_classes_between_the_principal_axes_are_divided(seed):
     rng = np.random.default_rng(seed)
@@ -77,10 +100,10 @@ def test_a_narrow_class_within_a_wide_one_is_divided(seed):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("seed", range(3))
-def test_gains_do_not_depend_on_rotation_and_scale(seed, scale):
-    X, model = random_points(seed, N=300, D=4), random_gmm(seed, D=4)
-    A = scale * torch.from_numpy(ortho_group.rvs(4, random_state=seed))
+@pytest.mark.parametrize(("seed", "D"), [(0, 4), (1, 4), (2, 4), (3, 9)])
+def test_gains_do_not_depend_on_rotation_and_scale(seed, D, scale):
+    X, model = random_points(seed, N=300, D=D), random_gmm(seed, D=D)
+    A = scale * torch.from_numpy(ortho_group.rvs(D, random_state=seed))
     moved = GMM(model.weights, model.means @ A.T, A @ model.covariances @ A.T)
     sample, other = Sample(X, None, 1000), Sample(X @ A.T, None, 1000)
     before, after = divide(sample, View.of(sample, model)), divide(other, View.of(other, moved))
