@@ -43,9 +43,9 @@ __all__ = [
 _BATCH_NUMBERS = 4_000_000
 
 # Rows count as unlikely that are among the least likely, one of so many; and as crowded that are
-# among the densest, one of so many, or among so many times as many as are wanted.
+# among the densest, from so many times as many as are wanted to one of so many.
 _UNLIKELY = 20
-_CROWDED, _TIMES_WANTED = 100, 4
+_TIMES_WANTED, _CROWDED = 4, 20
 
 # Rows to a coordinate, and one more, that tell by their distance how dense they lie: enough to see
 # three times the density expected, few enough to lie within a cluster of thirty.
@@ -370,8 +370,12 @@ def neighbourhoods(sample: Sample, view: View, n: int, rng: np.random.Generator)
 def _missed(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Tensor:
     """Rows around which there are most others beside what the mixture expects."""
     ratio = -sample.X.shape[1] * sample.log_reach - view.log_density
-    crowded = min(max(_TIMES_WANTED * n, len(sample) // _CROWDED), len(sample))
-    return ratio.topk(crowded).indices[torch.from_numpy(rng.permutation(crowded)[:n])]
+    fewest = min(_TIMES_WANTED * n, len(sample))
+    most = max(fewest, len(sample) // _CROWDED)
+    # Among few rows the densest alone, among many the less dense as well: of any number alike.
+    among = np.exp(rng.uniform(math.log(fewest), math.log(most), n))
+    places = (among * rng.random(n)).astype(int)
+    return ratio.topk(most).indices[torch.from_numpy(places)]
 
 
 def _batches(sample: Sample, n: int) -> Iterator[slice]:

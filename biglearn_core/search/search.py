@@ -41,7 +41,7 @@ STOPS = ("returned", "budget", "one component", "few rows", "known mixtures")
 # EM steps of a search in those of its first climb: in general, and where EM has many pairs of point
 # and component to work on, so that a step costs more than its operations.
 _EFFORT = 15
-_EFFORT_ON_MANY_PAIRS = 40
+_EFFORT_ON_MANY_PAIRS = 60
 _MANY_PAIRS = 40_000
 
 # Components beyond which the effort falls with the square of their number: swaps alone have mended
@@ -66,7 +66,7 @@ class SearchConfig:
         Joint steps at the end, at most.
     max_steps : int, optional
         EM steps after which no other start is tried. Steps on part of the data, or of several
-        mixtures at once, count by their cost. When not given 15 times those of the first climb, 40
+        mixtures at once, count by their cost. When not given 15 times those of the first climb, 60
         times where there is more to work on, and fewer for more than 15 components.
     max_returns : int, default 2
         Times that other starts have led to the best optimum, after which it is believed.
