@@ -227,7 +227,7 @@ def many(seed: int, *, K: int, dim: int, n: int, ratio: float, gap: float, side:
 
 PROBLEMS: dict[str, Callable[[int], Problem]] = {
     **{f"cigars K={K} D={dim}": partial(cigars, K=K, dim=dim) for K, dim in CIGARS},
-    **{f"hidden D={dim}": partial(hidden_axis, dim=dim) for dim in (10, 30)},
+    **{f"hidden D={dim}": partial(hidden_axis, dim=dim) for dim in (10, 30, 45, 64)},
     "unequal": unequal,
     "tiny": tiny,
     "nested": nested,

@@ -39,7 +39,7 @@ __all__ = [
     "with_parts",
 ]
 
-# Numbers that the residuals or responsibilities of one batch of candidates take.
+# Numbers that the residuals or responsibilities of one batch of candidates take, or distances.
 _BATCH_NUMBERS = 4_000_000
 
 # Rows count as unlikely that are among the least likely, one of so many; and as crowded that are
@@ -50,6 +50,9 @@ _TIMES_WANTED, _CROWDED = 4, 20
 # Rows to a coordinate, and one more, that tell by their distance how dense they lie: enough to see
 # three times the density expected, few enough to lie within a cluster of thirty.
 _NEAREST = 4
+
+# Features up to which scikit-learn finds neighbours by a tree.
+_TREE_FEATURES = 15
 
 # Least and largest weight of a candidate while it grows.
 _WEIGHTS = (1e-5, 0.9)
@@ -95,11 +98,18 @@ class Sample:
         return len(self.X)
 
     @cached_property
+    def watched(self) -> Tensor:
+        """Rows whose neighbours are looked for: all, or evenly thinned where no tree finds them."""
+        n, D = self.X.shape
+        stride = 1 if D <= _TREE_FEATURES else -(-n * n // _BATCH_NUMBERS)
+        return torch.arange(0, n, stride, device=self.X.device)
+
+    @cached_property
     def log_reach(self) -> Tensor:
-        """Log of the distance within which every row has so many neighbours, shape (n,)."""
-        X = self.X.cpu().numpy()
+        """Log of the distance within which every watched row has so many neighbours."""
+        X, watched = self.X.cpu().numpy(), self.X[self.watched].cpu().numpy()
         nearest = NearestNeighbors(n_neighbors=min(_NEAREST * (X.shape[1] + 1), len(X)))
-        distances = torch.from_numpy(nearest.fit(X).kneighbors(X)[0][:, -1]).to(self.X)
+        distances = torch.from_numpy(nearest.fit(X).kneighbors(watched)[0][:, -1]).to(self.X)
         return distances.clamp_min_(torch.finfo(distances.dtype).tiny).log_()
 
     def draw(self, n: int, rng: np.random.Generator) -> Tensor:
@@ -369,13 +379,14 @@ def neighbourhoods(sample: Sample, view: View, n: int, rng: np.random.Generator)
 
 def _missed(sample: Sample, view: View, n: int, rng: np.random.Generator) -> Tensor:
     """Rows around which there are most others beside what the mixture expects."""
-    ratio = -sample.X.shape[1] * sample.log_reach - view.log_density
-    fewest = min(_TIMES_WANTED * n, len(sample))
-    most = max(fewest, len(sample) // _CROWDED)
+    watched = sample.watched
+    ratio = -sample.X.shape[1] * sample.log_reach - view.log_density[watched]
+    fewest = min(_TIMES_WANTED * n, len(watched))
+    most = max(fewest, len(watched) // _CROWDED)
     # Among few rows the densest alone, among many the less dense as well: of any number alike.
     among = np.exp(rng.uniform(math.log(fewest), math.log(most), n))
     places = (among * rng.random(n)).astype(int)
-    return ratio.topk(most).indices[torch.from_numpy(places)]
+    return watched[ratio.topk(most).indices[torch.from_numpy(places)]]
 
 
 def _batches(sample: Sample, n: int) -> Iterator[slice]:
