@@ -62,15 +62,19 @@ def test_steps_from_given_parameters_are_those_of_scikit_learn(covariance_type):
         assert ours.aic(X) == pytest.approx(theirs.aic(X), rel=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("covariance_type", NAMES)
-def test_the_default_is_no_less_likely_than_restarts(covariance_type):
+def test_the_search_by_likelihood_alone_ends_no_lower_than_restarts(covariance_type):
+    # By default what few rows gain is not believed, so that here more likely mixtures are refused.
     X = load_iris().data
     for K in (2, 3, 4):
         theirs = GaussianMixture(
             K, covariance_type=covariance_type, n_init=10, random_state=0, tol=1e-7, max_iter=2000
         ).fit(X)
-        ours = BigLearnEM(K, covariance_type=covariance_type, random_state=0).fit(X)
-        assert ours.score(X) >= theirs.score(X) - 1e-3
+        options = {"covariance_type": covariance_type, "plain_likelihood": True}
+        for seed in range(3):
+            ours = BigLearnEM(K, random_state=seed, **options).fit(X)
+            assert ours.score(X) >= theirs.score(X) - 1e-3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
