@@ -50,7 +50,7 @@ class Division:
     ----------
     gains : Tensor of shape (K,)
         Rise of the mean log-likelihood of the sample if each component alone became two, in nats;
-        −inf for one that owns too few points.
+        −inf for one that owns too few points, or points of moments that overflow.
     members : Tensor of shape (n,)
         Share of the second part in every point of the component that owns it.
     """
@@ -144,8 +144,9 @@ def divide(sample: Sample, view: View, *, longest_only: bool = False) -> list[Di
             marginals += _extremes(z, block.weights)
         start = z.new_tensor(shapes)[..., None].movedim(1, 0)
         found, second = _two_gaussians(torch.stack(marginals), block.weights, start)
-        gains[:, block.components] = found * block.masses
-        members[:, block.rows] = second
+        finite = found.isfinite()
+        gains[:, block.components] = torch.where(finite, found * block.masses, -torch.inf)
+        members[:, block.rows] = torch.where(finite[:, :, None], second, 0)
     return [Division(*found) for found in zip(gains, members, strict=True)]
 
 
@@ -209,10 +210,18 @@ def _blocks(sample: Sample, owners: Tensor, K: int) -> Iterator[_Block]:
 def _whitened(X: Tensor, weights: Tensor) -> Tensor:
     """Rows of every component along its principal axes, the longest last, shape (B, m, D)."""
     residuals = X - weights[:, None, :] @ X
-    values, axes = torch.linalg.eigh((residuals * weights[:, :, None]).mT @ residuals)
+    values, axes = _eigh((residuals * weights[:, :, None]).mT @ residuals)
     type_ = torch.finfo(values.dtype)
     least = (type_.eps * values[:, -1:]).clamp_min(type_.tiny)
     return residuals @ (axes * values.clamp_min(least).rsqrt()[:, None, :])
+
+
+def _eigh(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of symmetric matrices; those that overflow count as zero."""
+    largest = moments.abs().amax(dim=(1, 2)).clamp_min(torch.finfo(moments.dtype).tiny)
+    scaled = (moments / largest[:, None, None]).nan_to_num(0, 0, 0)
+    values, vectors = torch.linalg.eigh(scaled)
+    return values * largest[:, None], vectors
 
 
 def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,7 +233,8 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     highest = [axes[kurtosis.argmax(dim=1, keepdim=True)]]
     if D > _STARTS:
         excess = weights * (z.square().sum(dim=2) - D)
-        eigenvectors = torch.linalg.eigh((z * excess[:, :, None]).mT @ z).eigenvectors.mT
+        _, eigenvectors = _eigh((z * excess[:, :, None]).mT @ z)
+        eigenvectors = eigenvectors.mT
         lowest.append(eigenvectors[:, :_STARTS])
         highest.append(eigenvectors[:, -1:])
     u = torch.cat(lowest + highest, dim=1)

@@ -165,6 +165,19 @@ def test_a_component_of_too_few_points_is_left_alone():
             assert part.owners.tolist() == [0]
 
 
+def test_moments_that_overflow_leave_a_component_alone():
+    far = random_points(0, N=60, D=8) * torch.logspace(-14, 6, 8)
+    X = torch.cat([torch.cat([random_points(1, N=100, D=8), far]), far * 1e16]).float()
+    labels = torch.tensor([0] * 160 + [1] * 60)
+    sample = Sample(X, None, 1000)
+    shape = torch.eye(8).expand(2, 8, 8)
+    means = torch.stack([X[labels == k].mean(dim=0) for k in range(2)])
+    view = View.of(sample, GMM.unchecked(torch.tensor([0.5, 0.5]), means, shape))
+    for division in divide(sample, view):
+        assert not division.gains.isnan().any()
+        assert division.members.isfinite().all()
+
+
 def test_parts_hold_what_their_component_owns():
     X = clusters([(0, 0), (3, 0), (40, 0), (40, 8)], 100, 0.5, 0)
     sample = Sample(X, None, 1000)
