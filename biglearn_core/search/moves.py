@@ -357,32 +357,41 @@ class Moves:
         return grow(self._sample, views, starts, constraint=self._constraint, n_steps=_GROWTH)
 
     def _swap_together(self, best: Climb) -> Climb:
-        """All promising swaps at once; where that fails fewer, down to one at a time."""
+        """Swap many at once, round after round, as long as that leads higher."""
         tol = min(self._tol, _TOGETHER_TOL / self._K)
-        accepted = True
-        while accepted:
-            accepted = False
-            view = View.of(self._sample, best.model)
-            longest_only = self._X.shape[1] > _MOST_FEATURES
-            divisions = divide(self._sample, view, longest_only=longest_only)
-            division = best_of(divisions, view)
-            plan = all_at_once(
-                self._sample,
-                view,
-                self._parts(division, view),
-                self._credit,
-                accepted_loss=self._accepted_loss,
-                constraint=self._constraint,
-                optimism_counts=self._scarce,
-            )
-            self._spend(4 * self._K, len(self._sample))
-            for swaps in plan.proposals(_ALONE):
-                swapped = self._constraint.of_type(plan.apply(best.model, swaps))
-                found = self._try(swapped, best.score + tol, tol)
-                if accepted := found is not None and found.score > best.score + tol:
-                    best = found
-                    break
-        return best
+        settled = True
+        while True:
+            found = self._swap_many(best, tol)
+            if found is not None:
+                best, settled = found, False
+            elif settled:
+                return best
+            else:  # what these steps bring together can be divided
+                (best,) = self._climb([best.model])
+                self._account("joint", best, accepted=True)
+                settled = True
+
+    def _swap_many(self, best: Climb, tol: float) -> Climb | None:
+        """Try all promising swaps at once; where that fails fewer, down to one at a time."""
+        view = View.of(self._sample, best.model)
+        divisions = divide(self._sample, view, longest_only=self._X.shape[1] > _MOST_FEATURES)
+        division = best_of(divisions, view)
+        plan = all_at_once(
+            self._sample,
+            view,
+            self._parts(division, view),
+            self._credit,
+            accepted_loss=self._accepted_loss,
+            constraint=self._constraint,
+            optimism_counts=self._scarce,
+        )
+        self._spend(4 * self._K, len(self._sample))
+        for swaps in plan.proposals(_ALONE):
+            swapped = self._constraint.of_type(plan.apply(best.model, swaps))
+            found = self._try(swapped, best.score + tol, tol)
+            if found is not None and found.score > best.score + tol:
+                return found
+        return None
 
     def _parts(self, division: Division, view: View) -> tuple[Insertions, Insertions]:
         return division.parts(

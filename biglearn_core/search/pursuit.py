@@ -6,12 +6,13 @@ Whitened by their own moments, the points of a component look Gaussian in every 
 fits; where two classes lie apart the kurtosis is least, and where a tight cluster lies within a
 wide one it is largest. The fixed-point iteration u ← E[z (uᵀz)³] − 3u finds such directions (A.
 Hyvärinen, "Fast and robust fixed-point algorithms for independent component analysis", IEEE
-Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and,
-where there are many axes, at the outer eigenvectors of the kurtosis matrix E[(|z|² − D) z zᵀ]
-(J.-F. Cardoso, "Source separation using higher order moments", ICASSP 1989): in many dimensions
-these lean towards such a direction where no axis does. Two Gaussians are fitted to each such
-marginal, and to that of the longest axis. All components are worked on at once: O(n D²) to whiten
-and for the kurtosis matrix, O(n D) an iteration for the direction, O(n) for the two Gaussians.
+Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and
+at the outer eigenvectors of the kurtosis matrix E[(|z|² − D) z zᵀ] (J.-F. Cardoso, "Source
+separation using higher order moments", ICASSP 1989). An axis halfway between two such directions
+leads to neither; and in many dimensions the eigenvectors lean towards one where no axis does. Two
+Gaussians are fitted to each such marginal, and to that of the longest axis. All components are
+worked on at once: O(n D²) to whiten and for the kurtosis matrix, O(n D) an iteration for the
+direction, O(n) for the two Gaussians.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ from biglearn_core.search.insert import Insertions, Sample, Starts, View, moment
 
 __all__ = ["Division", "best_of", "divide"]
 
-# Steps towards a direction of extreme kurtosis; principal axes, and eigenvectors where there are
-# more axes than these, at which they begin to look for the least; and EM steps of two Gaussians on
-# a marginal.
+# Steps towards a direction of extreme kurtosis; principal axes, and eigenvectors as many, at which
+# they begin to look for the least; and EM steps of two Gaussians on a marginal.
 _ITERATIONS = 8
 _STARTS = 6
 _MARGINAL_STEPS = 10
@@ -229,16 +229,12 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     B, _, D = z.shape
     kurtosis = (weights[:, None, :] @ z.pow(4)).squeeze(1)
     axes = torch.eye(D, dtype=z.dtype, device=z.device)
-    lowest = [axes[kurtosis.topk(min(D, _STARTS), largest=False).indices]]
-    highest = [axes[kurtosis.argmax(dim=1, keepdim=True)]]
-    if D > _STARTS:
-        excess = weights * (z.square().sum(dim=2) - D)
-        _, eigenvectors = _eigh((z * excess[:, :, None]).mT @ z)
-        eigenvectors = eigenvectors.mT
-        lowest.append(eigenvectors[:, :_STARTS])
-        highest.append(eigenvectors[:, -1:])
-    u = torch.cat(lowest + highest, dim=1)
-    n_lowest = sum(part.shape[1] for part in lowest)
+    _, eigenvectors = _eigh((z * (weights * (z.square().sum(dim=2) - D))[:, :, None]).mT @ z)
+    n_starts = min(D, _STARTS)
+    lowest = axes[kurtosis.topk(n_starts, largest=False).indices], eigenvectors.mT[:, :n_starts]
+    highest = axes[kurtosis.argmax(dim=1, keepdim=True)], eigenvectors.mT[:, -1:]
+    u = torch.cat([*lowest, *highest], dim=1)
+    n_lowest = 2 * n_starts
     # The largest is the least with its sign turned.
     sign = z.new_ones(u.shape[1])
     sign[n_lowest:] = -1

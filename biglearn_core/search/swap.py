@@ -65,10 +65,7 @@ def one_at_a_time(
     K = view.model.n_components
     new = a * best.log_ratios(sample, view.log_density).exp_()
     merged = _merged(view, sample, constraint)
-    # Without a component its weight goes to all others alike, or to its heir alone.
-    weights = view.model.weights.clamp_max(1 - 1e-6)
-    left = torch.cat([(1 - view.shares) / (1 - weights)[:, None], _left(sample, view, merged)])
-    left.clamp_min_(torch.finfo(left.dtype).tiny)
+    left = torch.cat([_without(view), _left(sample, view, merged)])
     gains = torch.stack([(new + (1 - a) * row).log_() @ sample.shares for row in left], dim=1)
     gains -= credit.withheld_from_new(view.model, best.weights, best.covariances, best.floored)[
         :, None
@@ -120,18 +117,21 @@ def _swapped(model: GMM, insertions: Insertions, merged: Insertions | None, c: i
 
 @dataclass(frozen=True)
 class Plan:
-    """Divisions of some components and mergers of others.
+    """Divisions of some components, and mergers or drops of others.
 
     Parameters
     ----------
     first, second : Insertions
         Parts of every component that could be divided: the first stays in its place, the second
-        goes to the place that a merger frees.
+        goes to the place that is freed.
     merged : Insertions
         Of every component k, moments of what it and its heir hold together.
+    dropped : bool Tensor of shape (K,)
+        Components that are missed less if their weight goes to all others alike, as those that
+        spread over many others.
     together : list of (int, int)
-        Swaps that do not touch each other, as positions of a division and of a merger; the most
-        rewarding first.
+        Swaps that do not touch each other, as positions of a division and of a component that
+        gives way; the most rewarding first.
     alone : list of (int, int)
         Swaps to be tried one at a time, the most rewarding first.
     """
@@ -139,6 +139,7 @@ class Plan:
     first: Insertions
     second: Insertions
     merged: Insertions
+    dropped: Tensor
     together: list[tuple[int, int]]
     alone: list[tuple[int, int]]
 
@@ -172,15 +173,13 @@ class Plan:
         Returns
         -------
         model : GMM
-            With the heir and a dropped component merged in the heir's place.
+            With heirs and what they were merged with in the heirs' places.
         """
         parts = []
         for c, k in swaps:
-            parts += [
-                (int(self.merged.owners[k]), self.merged, k),
-                (int(self.first.owners[c]), self.first, c),
-                (k, self.second, c),
-            ]
+            if not self.dropped[k]:
+                parts.append((int(self.merged.owners[k]), self.merged, k))
+            parts += [(int(self.first.owners[c]), self.first, c), (k, self.second, c)]
         return with_parts(model, parts)
 
 
@@ -194,7 +193,9 @@ def all_at_once(
     constraint: Constraint,
     optimism_counts: bool,
 ) -> Plan:
-    """Pair the most rewarding divisions with the cheapest mergers, no component in two swaps.
+    """Pair the most rewarding divisions with the cheapest mergers or drops.
+
+    No component is in two swaps.
 
     Parameters
     ----------
@@ -215,17 +216,21 @@ def all_at_once(
     """
     merged, losses = mergers(sample, view, constraint)
     heirs = merged.owners
+    of_drops = -(_without(view).log_() @ sample.shares)
     gains = parts[0].gains
     if optimism_counts:
         optimism = credit.optimism(view.model.weights, view.model.n_features)
         losses += (
             credit.optimism(merged.weights, view.model.n_features) - optimism - optimism[heirs]
         )
+        of_drops -= optimism
         gains = gains + optimism[parts[0].owners]
         for part in parts:
             gains = gains - credit.withheld_from_new(
                 view.model, part.weights, part.covariances, part.floored
             )
+    dropped = of_drops < losses
+    losses = torch.minimum(losses, of_drops)
     gain, owner = gains.tolist(), parts[0].owners.tolist()
     loss, heir = losses.tolist(), heirs.tolist()
     cheapest = ranking(-losses).tolist()
@@ -247,7 +252,7 @@ def all_at_once(
     pairs = itertools.product(by_gain[:_ALONE], cheapest[: 2 * _ALONE])
     alone = [(c, k) for c, k in pairs if apart(c, k, set()) and gain[c] - loss[k] >= -accepted_loss]
     alone.sort(key=lambda swap: loss[swap[1]] - gain[swap[0]])
-    return Plan(*parts, merged, together, alone)
+    return Plan(*parts, merged, dropped, together, alone)
 
 
 def mergers(sample: Sample, view: View, constraint: Constraint) -> tuple[Insertions, Tensor]:
@@ -267,8 +272,7 @@ def mergers(sample: Sample, view: View, constraint: Constraint) -> tuple[Inserti
         Fall of the mean log-likelihood of the sample, in nats.
     """
     merged = _merged(view, sample, constraint)
-    left = _left(sample, view, merged).clamp_min_(torch.finfo(view.shares.dtype).tiny)
-    return merged, -(left.log_() @ sample.shares)
+    return merged, -(_left(sample, view, merged).log_() @ sample.shares)
 
 
 def _merged(view: View, sample: Sample, constraint: Constraint) -> Insertions:
@@ -292,4 +296,15 @@ def _merged(view: View, sample: Sample, constraint: Constraint) -> Insertions:
 def _left(sample: Sample, view: View, merged: Insertions) -> Tensor:
     """Density of every point after each merger, beside what it was, shape (K, n)."""
     ratios = merged.log_ratios(sample, view.log_density).exp_()
-    return ratios.mul_(merged.weights[:, None]).add_(1 - view.shares - view.shares[merged.owners])
+    ratios.mul_(merged.weights[:, None]).add_(1 - view.shares - view.shares[merged.owners])
+    return ratios.clamp_min_(torch.finfo(ratios.dtype).tiny)
+
+
+def _without(view: View) -> Tensor:
+    """Density of every point without each component, beside what it was, shape (K, n).
+
+    The weight of the component goes to all others alike.
+    """
+    weights = view.model.weights.clamp_max(1 - 1e-6)
+    left = (1 - view.shares) / (1 - weights)[:, None]
+    return left.clamp_min_(torch.finfo(left.dtype).tiny)
