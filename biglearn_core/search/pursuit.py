@@ -7,7 +7,7 @@ fits; where two classes lie apart the kurtosis is least, and where a tight clust
 wide one it is largest. The fixed-point iteration u ← E[z (uᵀz)³] − 3u finds such directions (A.
 Hyvärinen, "Fast and robust fixed-point algorithms for independent component analysis", IEEE
 Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and
-at the outer eigenvectors of the kurtosis matrix E[(|z|² − D) z zᵀ] (J.-F. Cardoso, "Source
+at the outer eigenvectors of the kurtosis matrix E[(‖z‖² − D) z zᵀ] (J.-F. Cardoso, "Source
 separation using higher order moments", ICASSP 1989). An axis halfway between two such directions
 leads to neither; and in many dimensions the eigenvectors lean towards one where no axis does. Two
 Gaussians are fitted to each such marginal, and to that of the longest axis. All components are
