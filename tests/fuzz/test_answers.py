@@ -111,7 +111,7 @@ def assert_draws(model, table):
     assert ((z >= 0) & (z < model.n_components)).all()
 
 
-@cases(900)
+@cases(450)
 @given(st.data())
 def test_every_table_is_answered_or_refused_in_the_librarys_words(data):
     model = data.draw(estimators)

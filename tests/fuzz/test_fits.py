@@ -12,7 +12,7 @@ from tests.fuzz.tables import CONTAINERS, Refusal, Table, answer, sample_weights
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@cases(350)
+@cases(200)
 @given(
     tables(most_rows=30),
     st.sampled_from(list(CONTAINERS)),
@@ -36,7 +36,7 @@ def test_the_container_of_a_table_does_not_change_the_fit(table, container, kind
     np.testing.assert_array_equal(left.predict(table.written()), right.predict(other.written()))
 
 
-@cases(250)
+@cases(150)
 @given(
     tables(most_rows=30),
     st.lists(st.integers(-30, 30), min_size=5, max_size=5),
@@ -66,7 +66,7 @@ def test_features_times_powers_of_two_give_the_same_clusters(table, powers, kind
 BASE = np.random.default_rng(7).standard_normal((30, 2)) + 9 * (np.arange(30) % 2)[:, None]
 
 
-@cases(200)
+@cases(120)
 @given(
     st.data(),
     st.sampled_from(["default", "joint", "joint", "paper"]),
