@@ -8,11 +8,10 @@ wide one it is largest. The fixed-point iteration u ← E[z (uᵀz)³] − 3u fi
 Hyvärinen, "Fast and robust fixed-point algorithms for independent component analysis", IEEE
 Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and
 at the outer eigenvectors of the kurtosis matrix E[(‖z‖² − D) z zᵀ] (J.-F. Cardoso, "Source
-separation using higher order moments", ICASSP 1989). An axis halfway between two such directions
-leads to neither; and in many dimensions the eigenvectors lean towards one where no axis does. Two
-Gaussians are fitted to each such marginal, and to that of the longest axis. All components are
-worked on at once: O(n D²) to whiten and for the kurtosis matrix, O(n D) an iteration for the
-direction, O(n) for the two Gaussians.
+separation using higher order moments", ICASSP 1989), which in many dimensions lean towards such a
+direction where no axis does. Two Gaussians are fitted to each such marginal, and to that of the
+longest axis. All components are worked on at once: O(n D²) to whiten and for the kurtosis matrix,
+O(n D) an iteration for the direction, O(n) for the two Gaussians.
 """
 
 from __future__ import annotations

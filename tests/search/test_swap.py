@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from biglearn_core.gmm import GMM
 from biglearn_core.numerics.points import Points
 from biglearn_core.search.climb import climb
 from biglearn_core.search.constraint import Constraint
@@ -134,6 +135,27 @@ def test_swaps_at_once_give_mixtures_and_share_no_component(seed, which, few_row
     assert len(proposals) <= 9
     for swaps in proposals:
         assert_proper(plan.apply(model, swaps), 12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_component_that_spreads_over_all_others_gives_way_without_an_heir(seed):
+    corners = [(x, y) for x in range(0, 40, 10) for y in range(0, 40, 10)]
+    X = clusters([*corners, (40, 0), (41.5, 0)], 60, 0.2, seed)
+    wrong = mixture_of(X, torch.arange(17).repeat_interleave(torch.tensor([60] * 16 + [120])))
+    weights = torch.cat([0.99 * wrong.weights, wrong.weights.new_tensor([0.01])])
+    means = torch.cat([wrong.means, X.mean(dim=0, keepdim=True)])
+    covariances = torch.cat([wrong.covariances, X.T.cov()[None]])
+    spread = GMM.unchecked(weights, means, covariances)
+    plan = plan_for(X, spread, accepted_loss=0.0, which=1)
+    (c, k), *others = plan.together
+    assert others == []
+    assert (int(plan.first.owners[c]), k) == (16, 17)
+    assert plan.dropped[k]
+    mended = plan.apply(spread, plan.together)
+    assert_proper(mended, 18)
+    truth = mixture_of(X, torch.arange(18).repeat_interleave(60))
+    assert naive_mean(X, mended) > naive_mean(X, truth) - 0.02
+    assert naive_mean(X, spread) < naive_mean(X, truth) - 0.05
 
 
 def test_swaps_that_lose_more_than_accepted_are_left_out():
