@@ -16,6 +16,7 @@ O(n D) an iteration for the direction, O(n) for the two Gaussians.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,9 @@ __all__ = ["Division", "best_of", "divide"]
 _ITERATIONS = 8
 _STARTS = 6
 _MARGINAL_STEPS = 10
+
+# Deviations of the squared distance from its mean, beyond which a row is far out.
+_FAR = 4.0
 
 # Two Gaussians on a marginal of unit variance start side by side, or one within the other.
 _BESIDE = ((-0.6, 0.6), (0.64, 0.64))
@@ -237,10 +241,13 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     # The largest is the least with its sign turned.
     sign = z.new_ones(u.shape[1])
     sign[n_lowest:] = -1
+    # Rows far out, as strays of other components, would hide classes behind their fourth powers.
+    near = z.square().sum(dim=2, keepdim=True) < D + _FAR * math.sqrt(2 * D)
+    shares = weights[:, :, None] * (near | (sign < 0))
     reached, best = torch.full_like(u[:, :, 0], torch.inf), u
     for _ in range(_ITERATIONS + 1):
         coordinates = z @ u.mT
-        cubes = coordinates.pow(3).mul_(weights[:, :, None])
+        cubes = coordinates.pow(3).mul_(shares)
         found = sign * (cubes * coordinates).sum(dim=1)
         better = found < reached
         reached = torch.where(better, found, reached)
