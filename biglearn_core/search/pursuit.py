@@ -37,6 +37,9 @@ _MARGINAL_STEPS = 10
 # Deviations of the squared distance from its mean, beyond which a row is far out.
 _FAR = 4.0
 
+# Numbers that the rows of components take that are worked on side by side.
+_BLOCK_NUMBERS = 4_000_000
+
 # Two Gaussians on a marginal of unit variance start side by side, or one within the other.
 _BESIDE = ((-0.6, 0.6), (0.64, 0.64))
 _WITHIN = ((0.0, 0.0), (1.5, 0.2))
@@ -200,14 +203,16 @@ def _blocks(sample: Sample, owners: Tensor, K: int) -> Iterator[_Block]:
     for one in magnitude.unique().tolist():
         if one < 0:
             continue
-        components = (magnitude == one).nonzero().squeeze(1)
-        held, last_of = counts[components, None], last[components, None]
-        place = torch.arange(int(held.max()), device=owners.device)
-        rows = by_owner[torch.minimum(last_of - held + 1 + place, last_of)]
-        shares = sample.shares[rows] * (place < held)
-        masses = shares.sum(dim=1)
-        weights = shares / masses.clamp_min(torch.finfo(masses.dtype).tiny)[:, None]
-        yield _Block(components, masses, rows, weights)
+        alike = (magnitude == one).nonzero().squeeze(1)
+        place = torch.arange(int(counts[alike].max()), device=owners.device)
+        at_once = max(1, _BLOCK_NUMBERS // (len(place) * sample.X.shape[1]))
+        for components in alike.split(at_once):
+            held, last_of = counts[components, None], last[components, None]
+            rows = by_owner[torch.minimum(last_of - held + 1 + place, last_of)]
+            shares = sample.shares[rows] * (place < held)
+            masses = shares.sum(dim=1)
+            weights = shares / masses.clamp_min(torch.finfo(masses.dtype).tiny)[:, None]
+            yield _Block(components, masses, rows, weights)
 
 
 def _whitened(X: Tensor, weights: Tensor) -> Tensor:
@@ -232,7 +237,8 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     B, _, D = z.shape
     kurtosis = (weights[:, None, :] @ z.pow(4)).squeeze(1)
     axes = torch.eye(D, dtype=z.dtype, device=z.device)
-    _, eigenvectors = _eigh((z * (weights * (z.square().sum(dim=2) - D))[:, :, None]).mT @ z)
+    excess = z.square().sum(dim=2, keepdim=True) - D
+    _, eigenvectors = _eigh((z * (weights[:, :, None] * excess)).mT @ z)
     n_starts = min(D, _STARTS)
     lowest = axes[kurtosis.topk(n_starts, largest=False).indices], eigenvectors.mT[:, :n_starts]
     highest = axes[kurtosis.argmax(dim=1, keepdim=True)], eigenvectors.mT[:, -1:]
@@ -242,7 +248,7 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     sign = z.new_ones(u.shape[1])
     sign[n_lowest:] = -1
     # Rows far out, as strays of other components, would hide classes behind their fourth powers.
-    near = z.square().sum(dim=2, keepdim=True) < D + _FAR * math.sqrt(2 * D)
+    near = excess < _FAR * math.sqrt(2 * D)
     shares = weights[:, :, None] * (near | (sign < 0))
     reached, best = torch.full_like(u[:, :, 0], torch.inf), u
     for _ in range(_ITERATIONS + 1):

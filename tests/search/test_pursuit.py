@@ -165,6 +165,17 @@ def test_a_component_of_too_few_points_is_left_alone():
             assert part.owners.tolist() == [0]
 
 
+@pytest.mark.parametrize("numbers", [1, 500])
+def test_blocks_change_nothing(monkeypatch, numbers):
+    X, model = random_points(0, N=300, D=3), random_gmm(0, D=3)
+    sample = Sample(X, None, 1000)
+    view = View.of(sample, model)
+    before = divide(sample, view)
+    monkeypatch.setattr("biglearn_core.search.pursuit._BLOCK_NUMBERS", numbers)
+    for one, two in zip(before, divide(sample, view), strict=True):
+        torch.testing.assert_close(one.gains, two.gains)
+
+
 def test_moments_that_overflow_leave_a_component_alone():
     far = random_points(0, N=60, D=8) * torch.logspace(-14, 6, 8)
     X = torch.cat([torch.cat([random_points(1, N=100, D=8), far]), far * 1e16]).float()
