@@ -229,9 +229,12 @@ def _from_debian(stage: Path, names: list[str]) -> None:
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", DEBIAN_PACKAGE]
     _run_with_progress(apt, stage)
     package = next(stage.glob("*.deb"))
-    _run_with_progress(["dpkg-deb", "-x", str(package), str(stage)], stage)
+    # The folder that it is unpacked to takes the package's date: the stage itself would look like
+    # what a killed process left, for others that fetch to clear away.
+    unpacked = stage / "unpacked"
+    _run_with_progress(["dpkg-deb", "-x", str(package), str(unpacked)], stage)
     for name in names:
-        archive = stage / "usr/share/datasets/fashion-mnist" / f"{name}.gz"
+        archive = unpacked / "usr/share/datasets/fashion-mnist" / f"{name}.gz"
         try:
             _install(archive, stage.parent, name)
         except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import hashlib
 import lzma
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,11 +205,16 @@ def test_debian_package_comes_next(small, tmp_path, monkeypatch, offline, capsys
         if command[0] == "apt-get":
             (folder / "dataset-fashion-mnist_0_all.deb").write_bytes(b"")
             return
-        unpacked = folder / "usr/share/datasets/fashion-mnist"
+        target = Path(command[-1])
+        unpacked = target / "usr/share/datasets/fashion-mnist"
         unpacked.mkdir(parents=True)
         for name, content in contents.items():
             (unpacked / f"{name}.gz").write_bytes(gzip.compress(content))
+        os.utime(target, (0, 0))  # dpkg-deb gives it the package's date
+        with downloads.staging_folder(raw):  # as another process that fetches does
+            pass
 
+    raw = tmp_path / "FashionMNIST" / "raw"
     monkeypatch.setattr(fashion_mnist, "_run_with_progress", run)
     monkeypatch.setattr(fashion_mnist.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert_is_small(load_fashion_mnist(root=tmp_path), arrays)
@@ -216,7 +222,6 @@ def test_debian_package_comes_next(small, tmp_path, monkeypatch, offline, capsys
     messages = capsys.readouterr().err.splitlines()
     assert len(messages) == 1
     assert messages[0].endswith("trying the Debian package dataset-fashion-mnist")
-    raw = tmp_path / "FashionMNIST" / "raw"
     assert sorted(p.name for p in raw.iterdir()) == sorted(MD5)
 
 
