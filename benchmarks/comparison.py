@@ -196,8 +196,11 @@ def steps() -> Iterator[str]:
 
 
 def merging() -> Iterator[str]:
-    """Repeat the table of merged components."""
-    yield from (line for line in combining() if line.startswith("|"))
+    """Repeat of the table of merged components the overlapping SIPU sets, and the mean of all."""
+    lines = [line for line in combining() if line.startswith("|")]
+    yield from lines[:2]
+    yield from (line for line in lines[2:-1] if line.startswith("| sipu_s") and line[8].isdigit())
+    yield from lines[-1:]
 
 
 def written() -> dict[Path, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ _MINUTES = {"seconds": 1 / 60, "minutes": 1.0}
 
 # Methods that another one's networks are read for.
 _OF_OTHERS = ("pasted", "vaeac-means", "biglearn-pixels")
+
+# Clusters that combining.py compares.
+_MERGED = ("components", "merged", "overlap", "elbow", "direct")
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -438,17 +441,32 @@ def combining() -> Iterable[str]:
     if document is None:
         return
     yield "\n## Components merged into clusters (`combining.py`)\n"
+    settings, rows = document["settings"], document["rows"]
+    sets = dict.fromkeys(row["set"] for row in rows)
     yield (
-        f"SIPU sets of 15 clusters, K as BIC has it; {document['settings']['seeds']} seeds, mean "
-        "ARI ± deviation. Components are not clusters, and merging promises nothing.\n"
+        f"{len(sets)} public sets of at most {settings['most_rows']} rows, components as BIC has "
+        f"them; {settings['seeds']} seeds, mean ARI ± deviation, of all sets the mean. Components "
+        "are not clusters, and merging promises nothing.\n"
     )
-    yield "| set | K | components | merged to 15 | merged to the elbow | a fit of 15 |"
-    yield "|---" * 6 + "|"
-    rows = document["rows"]
-    for name in dict.fromkeys(row["set"] for row in rows):
+    yield (
+        "| set | classes | K | components | merged to the known number | merged while they overlap "
+        "(clusters) | merged to the elbow (clusters) | a fit of the known number |"
+    )
+    yield "|---" * 8 + "|"
+
+    for name in sets:
         own = [row for row in rows if row["set"] == name]
-        cells = [_spread(own, kind, 3) for kind in ("components", "merged", "elbow", "direct")]
-        yield f"| {name} | {own[0]['K']} | {' | '.join(cells)} |"
+        yield f"| {name} | {own[0]['n_known']} | {_mean(own, 'K', 1)} | {_merged(own, _spread)} |"
+    known, K = _mean(rows, "n_known", 1), _mean(rows, "K", 1)
+    yield f"| all {len(sets)} | {known} | {K} | {_merged(rows, _mean)} |"
+
+
+def _merged(rows: list[dict[str, Any]], of: Callable[..., str]) -> str:
+    """Cells of what merging gave, with the numbers of clusters where they are not known."""
+    found = {kind: of(rows, kind, 3) for kind in _MERGED}
+    for kind, number in (("overlap", "n_by_overlap"), ("elbow", "n_at_elbow")):
+        found[kind] += f" ({_mean(rows, number, 1)})"
+    return " | ".join(found.values())
 
 
 def diagonal_step() -> Iterable[str]:
@@ -641,6 +659,10 @@ def _spread(rows: list[dict[str, Any]], name: str, decimals: int) -> str:
         return "–"
     text = f"{np.mean(values):.{decimals}f}"
     return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{decimals}f}"
+
+
+def _mean(rows: list[dict[str, Any]], name: str, decimals: int) -> str:
+    return f"{np.mean([row[name] for row in rows]):.{decimals}f}"
 
 
 def _choice(rows: list[dict[str, Any]]) -> str:

@@ -7,11 +7,13 @@ fits; where two classes lie apart the kurtosis is least, and where a tight clust
 wide one it is largest. The fixed-point iteration u ← E[z (uᵀz)³] − 3u finds such directions (A.
 Hyvärinen, "Fast and robust fixed-point algorithms for independent component analysis", IEEE
 Transactions on Neural Networks 10(3), 1999), begun at the principal axes of extreme kurtosis and
-at the outer eigenvectors of the kurtosis matrix E[(‖z‖² − D) z zᵀ] (J.-F. Cardoso, "Source
-separation using higher order moments", ICASSP 1989), which in many dimensions lean towards such a
-direction where no axis does. Two Gaussians are fitted to each such marginal, and to that of the
-longest axis. All components are worked on at once: O(n D²) to whiten and for the kurtosis matrix,
-O(n D) an iteration for the direction, O(n) for the two Gaussians.
+at the outer eigenvectors of the scatter of directions E[z zᵀ / ‖z‖²], which in many dimensions lean
+towards such a direction where no axis does (two scatters of the same points differ most where they
+are least Gaussian: D. Tyler, F. Critchley, L. Dümbgen and H. Oja, "Invariant co-ordinate
+selection", JRSS B 71(3), 2009; directions alone let no row far out count for more than another).
+Two Gaussians are fitted to each such marginal, and to that of the longest axis. All components are
+worked on at once: O(n D²) to whiten and for the scatter, O(n D) an iteration for the direction,
+O(n) for the two Gaussians.
 """
 
 from __future__ import annotations
@@ -237,18 +239,19 @@ def _extremes(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     B, _, D = z.shape
     kurtosis = (weights[:, None, :] @ z.pow(4)).squeeze(1)
     axes = torch.eye(D, dtype=z.dtype, device=z.device)
-    excess = z.square().sum(dim=2, keepdim=True) - D
-    _, eigenvectors = _eigh((z * (weights[:, :, None] * excess)).mT @ z)
+    square = z.square().sum(dim=2, keepdim=True)
+    inverse = square.clamp_min(torch.finfo(z.dtype).eps).reciprocal()
+    _, eigenvectors = _eigh((z * (weights[:, :, None] * inverse)).mT @ z)
     n_starts = min(D, _STARTS)
-    lowest = axes[kurtosis.topk(n_starts, largest=False).indices], eigenvectors.mT[:, :n_starts]
-    highest = axes[kurtosis.argmax(dim=1, keepdim=True)], eigenvectors.mT[:, -1:]
+    lowest = axes[kurtosis.topk(n_starts, largest=False).indices], eigenvectors.mT[:, -n_starts:]
+    highest = axes[kurtosis.argmax(dim=1, keepdim=True)], eigenvectors.mT[:, :1]
     u = torch.cat([*lowest, *highest], dim=1)
     n_lowest = 2 * n_starts
     # The largest is the least with its sign turned.
     sign = z.new_ones(u.shape[1])
     sign[n_lowest:] = -1
     # Rows far out, as strays of other components, would hide classes behind their fourth powers.
-    near = excess < _FAR * math.sqrt(2 * D)
+    near = square < D + _FAR * math.sqrt(2 * D)
     shares = weights[:, :, None] * (near | (sign < 0))
     reached, best = torch.full_like(u[:, :, 0], torch.inf), u
     for _ in range(_ITERATIONS + 1):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import entropy
+from scipy.stats import entropy, norm
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
@@ -32,18 +32,24 @@ def total(proba, groups, weights):
     return weights @ entropy(joined)
 
 
+def overlap_of(proba, a, b, weights):
+    """Conditional entropy of which of both, given the row, beside its entropy."""
+    pair = np.stack([proba[:, list(group)].sum(axis=1) for group in (a, b)])
+    together = weights * pair.sum(axis=0)
+    return together @ entropy(pair) / (together.sum() * entropy(pair @ weights))
+
+
 def by_brute_force(proba, weights):
-    """Every step tries all pairs, each with the entropy written down anew."""
+    """Every step tries all pairs, each with its overlap written down anew."""
     groups = [(k,) for k in range(proba.shape[1])]
-    path = [(groups, total(proba, groups, weights))]
+    path = [(groups, total(proba, groups, weights), None)]
     while len(groups) > 1:
-        tries = []
-        for a, b in itertools.combinations(groups, 2):
-            rest = [group for group in groups if group not in (a, b)]
-            merged = [*rest, tuple(sorted(a + b))]
-            tries.append((total(proba, merged, weights), sorted(merged)))
-        value, groups = min(tries)
-        path.append((groups, value))
+        overlap, a, b = max(
+            (overlap_of(proba, a, b, weights), a, b) for a, b in itertools.combinations(groups, 2)
+        )
+        rest = [group for group in groups if group not in (a, b)]
+        groups = sorted([*rest, tuple(sorted(a + b))])
+        path.append((groups, total(proba, groups, weights), overlap))
     return path
 
 
@@ -54,11 +60,13 @@ def test_merging_is_that_of_brute_force(seed, weighted):
     given = weights if weighted else None
     path = by_brute_force(proba, weights if weighted else np.ones(len(proba)))
     for n_clusters in range(1, 7):
-        groups, value = path[6 - n_clusters]
+        groups, value, overlap = path[6 - n_clusters]
         found = combine_components(Told(proba), np.arange(60), n_clusters, sample_weight=given)
         assert found.groups == tuple(groups)
         assert found.n_clusters == n_clusters
         assert found.entropies[6 - n_clusters] == pytest.approx(value, abs=1e-9)
+        if n_clusters < 6:
+            assert found.overlaps[5 - n_clusters] == pytest.approx(overlap, abs=1e-9)
         joined = np.stack([proba[:, list(g)].sum(axis=1) for g in groups], axis=1)
         np.testing.assert_allclose(found.proba, joined)
         np.testing.assert_array_equal(found.labels, joined.argmax(axis=1))
@@ -78,10 +86,12 @@ def test_merges_lead_to_the_groups():
 def test_weights_are_copies_and_order_does_not_matter():
     proba, _ = told(1)
     copies = np.random.default_rng(0).integers(0, 3, len(proba))
-    weighted = combine_components(Told(proba), np.arange(60), sample_weight=copies)
-    repeated = combine_components(Told(proba), np.repeat(np.arange(60), copies))
-    assert weighted.groups == repeated.groups
-    np.testing.assert_allclose(weighted.entropies, repeated.entropies, rtol=1e-12)
+    for choice in (None, "elbow"):
+        weighted = combine_components(Told(proba), np.arange(60), choice, sample_weight=copies)
+        repeated = combine_components(Told(proba), np.repeat(np.arange(60), copies), choice)
+        assert weighted.groups == repeated.groups
+        np.testing.assert_allclose(weighted.entropies, repeated.entropies, rtol=1e-12)
+        np.testing.assert_allclose(weighted.overlaps, repeated.overlaps, rtol=1e-12)
     order = np.array([3, 1, 5, 0, 2, 4])
     permuted = combine_components(Told(proba[:, order]), np.arange(60), 3)
     plain = combine_components(Told(proba), np.arange(60), 3)
@@ -112,7 +122,7 @@ def test_a_cluster_of_several_components_is_made_whole_again():
     found = combine_components(model, X, 3)
     assert adjusted_rand_score(truth, found.labels) == 1
     assert found.entropies[-3] < 1e-3 * len(X)
-    elbow = combine_components(model, X)
+    elbow = combine_components(model, X, "elbow")
     assert adjusted_rand_score(truth, elbow.labels) > adjusted_rand_score(truth, model.predict(X))
     assert combine_components(model, X, 9).labels.tolist() == model.predict(X).tolist()
 
@@ -130,9 +140,43 @@ def proba_of_path(gains):
 
 def test_the_elbow_of_a_path_with_one():
     proba = proba_of_path([2, 2, 2, 100, 100, 100])
-    found = combine_components(Told(proba), np.arange(len(proba)))
+    found = combine_components(Told(proba), np.arange(len(proba)), "elbow")
     assert found.n_clusters == 4
     assert found.groups[0] == (0, 4, 5, 6)
+
+
+@pytest.mark.parametrize(("distance", "overlap"), [(2, 0.51), (3, 0.24), (4, 0.09), (5, 0.02)])
+def test_overlap_of_two_gaussians_by_numerical_integration(distance, overlap):
+    x = np.linspace(-15, 15, 30001)
+    both = np.stack([norm.pdf(x, mean) for mean in (-distance / 2, distance / 2)], axis=1)
+    proba = both / both.sum(axis=1, keepdims=True)
+    weights = both.sum(axis=1)
+    found = combine_components(Told(proba), np.arange(len(x)), sample_weight=weights)
+    assert found.overlaps[0] == pytest.approx(overlap, abs=0.005)
+    assert found.n_clusters == (1 if overlap >= 0.1 else 2)
+    least = found.overlaps[0]
+    for least_overlap, n_clusters in ((least, 1), (least + 1e-6, 2), (0, 1), (1, 2)):
+        again = combine_components(
+            Told(proba), np.arange(len(x)), least_overlap=least_overlap, sample_weight=weights
+        )
+        assert again.n_clusters == n_clusters
+
+
+def test_a_small_cluster_that_is_another_one_counts_as_much_as_large_ones():
+    """By what merging takes from the entropy alone, the large ones come first, barely touching."""
+    twins = np.tile([0.5, 0.5, 0, 0], (20, 1))
+    apart, blurred = np.repeat(np.eye(4)[2:], 5000, axis=0), np.tile([0, 0, 0.5, 0.5], (500, 1))
+    proba = np.concatenate([twins, apart, blurred])
+    found = combine_components(Told(proba), np.arange(len(proba)))
+    assert found.groups == ((0, 1), (2,), (3,))
+    np.testing.assert_allclose(found.overlaps, [1, 500 / 10500, 0], atol=1e-12)
+
+
+def test_components_without_rows_are_apart():
+    proba = np.concatenate([np.eye(2).repeat(10, axis=0), np.zeros((20, 2))], axis=1)
+    found = combine_components(Told(proba), np.arange(20))
+    assert found.n_clusters == 4
+    np.testing.assert_array_equal(found.overlaps, 0)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +189,7 @@ def test_the_elbow_of_a_path_with_one():
     ],
 )
 def test_all_components_stay_where_there_is_no_elbow(proba, n_clusters):
-    found = combine_components(Told(proba), np.arange(len(proba)))
+    found = combine_components(Told(proba), np.arange(len(proba)), "elbow")
     assert found.n_clusters == n_clusters
     assert found.entropies.shape == (n_clusters,)
     assert found.entropies[-1] == 0
@@ -173,6 +217,9 @@ def test_single_precision_and_gaps_and_other_mixtures():
         ({"n_clusters": 0}, "n_clusters must be at least 1"),
         ({"n_clusters": 7}, "n_clusters must be at most 6"),
         ({"n_clusters": 2.0}, "n_clusters must be an integer"),
+        ({"n_clusters": "knee"}, "must be an integer or 'elbow', got 'knee'"),
+        ({"least_overlap": 1.5}, "least_overlap must be .* at most 1, got 1.5"),
+        ({"least_overlap": np.nan}, "least_overlap"),
         ({"sample_weight": np.ones(3)}, "sample_weight"),
         ({"sample_weight": -np.ones(60)}, "non-negative"),
     ],
@@ -190,6 +237,6 @@ def test_what_was_combined_is_frozen():
     assert isinstance(found, CombinedComponents)
     with pytest.raises(AttributeError):
         found.labels = None
-    for array in (found.labels, found.proba, found.entropies, found.merges):
+    for array in (found.labels, found.proba, found.entropies, found.merges, found.overlaps):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
