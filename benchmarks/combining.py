@@ -28,13 +28,21 @@ from biglearn_core.system.persistence import write_text
 
 MOST_ROWS = 9000
 
+# Components are at most so many, or twice the known number.
+LEAST_MOST = 12
+
 SCORES = ("components", "merged", "overlap", "elbow", "direct")
 
 
 def measure(problem: Problem, seed: int) -> dict[str, float]:
     """Fit, merge and score one set."""
     X, truth = problem.X, problem.labels
-    selection = MixtureSelection(covariance_type="full", random_state=seed, device="cpu").fit(X)
+    selection = MixtureSelection(
+        covariance_type="full",
+        max_components=max(LEAST_MOST, 2 * problem.K),
+        random_state=seed,
+        device="cpu",
+    ).fit(X)
     K = selection.n_components_
     started = time.process_time()
     merged = combine_components(selection, X, min(problem.K, K))

@@ -29,7 +29,7 @@ from biglearn_core.gmm import GMM
 from biglearn_core.history import FitResult
 from biglearn_core.init import paper_start
 from biglearn_core.numerics.density import LEAST_PROPORTION
-from biglearn_core.numerics.linalg import floor_eigenvalues
+from biglearn_core.numerics.linalg import floor_eigenvalues, resolved_floors
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.numerics.tables import with_nan
@@ -57,6 +57,9 @@ MOST_STEPS = 500
 
 # Of the paper's simulation.
 _PAPER_FLOOR = 1e-5
+
+# Times the floor, beyond which one that rounding has raised is worth a warning.
+_RAISED = 1.01
 
 # Of how a fit goes, and not of what it leads to.
 _WAYS = ("verbose", "device", "warm_start", "init", "random_state", "max_iter")
@@ -168,7 +171,7 @@ class MixtureEstimator(FittedMixture):
             floor = self.covariance_floor or _PAPER_FLOOR
             self._scale = UnitScale.identity(self.n_features_in_)
             result, log_likelihood = self._fit_paper_rows(rows, device, floor, seed, checkpoint)
-            self._keep(result, log_likelihood, covariance_floor=floor, least=floor)
+            self._keep(rows, result, log_likelihood, covariance_floor=floor, least=floor)
             return
         structure = structure_of(self.covariance_type)
         standard = rows.unit(K)
@@ -177,6 +180,8 @@ class MixtureEstimator(FittedMixture):
         if not structure.is_scale_invariant:
             data, floor_unit = standard.in_one_unit()
         self._scale = data.scale
+        if isinstance(rows, HeldRows) and data.drowns(floor * floor_unit):
+            data = data.in_double()
         Z, weights = data.to_torch(device)
         prior = None
         if self.covariance_prior is not None:
@@ -210,7 +215,7 @@ class MixtureEstimator(FittedMixture):
             self._gain_of_floor = _gain_of_floor(result.model, data.scale, standard, floor)
         if not result.converged:
             warn_not_converged(self.max_iter or MOST_STEPS)
-        self._keep(result, log_likelihood, covariance_floor=floor, least=constraint.floor)
+        self._keep(rows, result, log_likelihood, covariance_floor=floor, least=constraint.floor)
 
     def _fit_paper_rows(
         self,
@@ -273,14 +278,11 @@ class MixtureEstimator(FittedMixture):
         )
 
     def _paper_start(self, X: Tensor | RowSource, device: torch.device, seed: int) -> GMM:
-        dtype = X.dtype
-        if isinstance(dtype, np.dtype):
-            dtype = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
         return paper_start(
             self.n_components,
             self.n_features_in_,
             generator=torch.Generator().manual_seed(seed),
-            dtype=dtype,
+            dtype=_dtype_of(X),
             device=device,
         )
 
@@ -345,6 +347,7 @@ class MixtureEstimator(FittedMixture):
 
     def _keep(
         self,
+        rows: HeldRows | PassedRows,
         result: FitResult | SearchResult,
         log_likelihood: float,
         *,
@@ -357,27 +360,59 @@ class MixtureEstimator(FittedMixture):
         """
         model = result.model.to(device="cpu")
         names = getattr(self, "feature_names_in_", None)
-        self._mixture = self._scale.undo_mixture(model).with_feature_names(names)
+        image = self._scale.undo_mixture(model).to(dtype=_dtype_of(rows.X))
+        self._mixture = image.with_feature_names(names)
         self._unit_mixture = model.to(dtype=torch.float64)
         self.covariance_floor_ = covariance_floor
         self.lower_bound_ = log_likelihood
         self.n_iter_ = result.n_iter
         self.converged_ = result.converged
         self.history_ = result.history
-        smallest = torch.linalg.eigvalsh(self._unit_mixture.covariances.double()).amin(dim=1)
-        floored = (smallest <= 1.001 * least).nonzero().squeeze(1).tolist()
-        if floored:
-            shares = ", ".join(f"{w:.2g}" for w in self.weights_[floored])
-            warn(
-                f"components {floored} (shares of the data: {shares}) sit on the covariance floor "
-                f"({covariance_floor:g}): their likelihood says more about the floor than about "
-                "the data. For small ones drop rows far out and equal rows, or use fewer "
-                "components; for large ones drop constant or redundant features. Where so fine a "
-                "structure is real, lower covariance_floor"
-            )
+        self._warn_of_floor(model.covariances, least)
         empty = np.flatnonzero(self.weights_ < LEAST_PROPORTION).tolist()
         if empty:
             warn(f"components {empty} are empty; use fewer components")
+
+    def _warn_of_floor(self, covariances: Tensor, least: float) -> None:
+        """Tell which components are on the covariance floor, and along which feature most."""
+        values, axes = torch.linalg.eigh(covariances.double())
+        floors = resolved_floors(covariances, least).double()
+        on_floor = values[:, 0] <= 1.001 * floors
+        raised = on_floor & (floors > _RAISED * least)
+        if raised.any():
+            factor = float((floors[raised] / least).max()) ** 0.5
+            warn(
+                f"components {_listed(raised)} are so wide along one feature that rounding in "
+                f"{np.dtype(str(covariances.dtype)[6:])} leaves them no standard deviation below "
+                f"{factor:.3g} times that of covariance_floor_: others are blurred. Drop rows far "
+                "out, or measure features in units in which they spread alike"
+            )
+        on_floor &= ~raised
+        if on_floor.any():
+            thinnest = axes[:, :, 0].abs().argmax(dim=1)[on_floor].tolist()
+            features = [int(self._scale.order[j]) for j in thinnest]
+            names = self._mixture.feature_names
+            named = dict.fromkeys(features if names is None else [names[j] for j in features])
+            shares = ", ".join(f"{w:.2g}" for w in self.weights_[on_floor.numpy()])
+            warn(
+                f"components {_listed(on_floor)} (shares of the data: {shares}) sit on the "
+                f"covariance floor ({self.covariance_floor_:g}), most along feature "
+                f"{', '.join(map(str, named))}: their likelihood says more about the floor than "
+                "about the data. For small ones drop rows far out and equal rows, or use fewer "
+                "components; for large ones drop constant or redundant features. Where so fine a "
+                "structure is real, lower covariance_floor"
+            )
+
+
+def _dtype_of(X: np.ndarray | Tensor | RowSource) -> torch.dtype:
+    dtype = X.dtype
+    if isinstance(dtype, np.dtype):
+        return torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+    return dtype
+
+
+def _listed(which: Tensor) -> list[int]:
+    return which.nonzero().squeeze(1).tolist()
 
 
 def _gain_of_floor(model: GMM, scale: UnitScale, standard: UnitData, floor: float) -> float:

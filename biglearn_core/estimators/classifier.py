@@ -16,6 +16,7 @@ from biglearn_core.estimators.inner import allows_nan, unfitted_mixture
 from biglearn_core.estimators.randomness import RandomState
 from biglearn_core.estimators.refusal import kept_on_error
 from biglearn_core.estimators.rows import validate_rows, validate_weights
+from biglearn_core.numerics.tables import with_nan
 
 __all__ = ["MixtureClassifier"]
 
@@ -231,6 +232,8 @@ def _validate_labels(estimator: MixtureClassifier, y: ArrayLike, X: np.ndarray) 
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None"
         )
+    if np.ma.is_masked(y):
+        raise ValueError(f"y is masked in {np.ma.count_masked(y)} rows; drop these rows")
     labels: np.ndarray = column_or_1d(y, warn=True)
     check_consistent_length(X, labels)
     assert_all_finite(labels, input_name="y")
@@ -241,7 +244,7 @@ def _validate_labels(estimator: MixtureClassifier, y: ArrayLike, X: np.ndarray) 
 def _check_priors(priors: ArrayLike | None, mass: np.ndarray) -> np.ndarray:
     if priors is None:
         return mass / mass.sum()
-    given = np.asarray(priors, dtype=np.float64)
+    given = np.asarray(with_nan(priors), dtype=np.float64)
     if given.shape != mass.shape:
         raise ValueError(
             f"priors have shape {given.shape}, but there are {len(mass)} classes: give one "

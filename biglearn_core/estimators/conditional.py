@@ -15,6 +15,7 @@ from biglearn_core.estimators.randomness import RandomState, drawn_generator
 from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LOG_2PI
+from biglearn_core.numerics.tables import is_frame, with_nan
 from biglearn_core.search.missing import (
     ConditionalBlock,
     IncompletePoints,
@@ -244,10 +245,17 @@ class ConditionalLaw:
         Raises
         ------
         ValueError
-            When `Y` has another shape or is not finite.
+            When `Y` has another shape or columns of other names, or is not finite.
         """
         N, _, m = self._question.shape
-        Y = np.asarray(Y, dtype=np.float64)
+        if self.feature_names is not None and is_frame(Y):
+            names = list(getattr(Y, "columns", ()))
+            if names != self.feature_names.tolist():
+                raise ValueError(
+                    f"Y has the columns {names}, expected {self.feature_names.tolist()}, in this "
+                    "order"
+                )
+        Y = np.asarray(with_nan(Y), dtype=np.float64)
         if Y.shape != (N, m):
             raise ValueError(f"Y has shape {Y.shape}, expected {(N, m)}: one row for each given")
         if not np.isfinite(Y).all():

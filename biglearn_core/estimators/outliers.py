@@ -122,7 +122,11 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
             margin = 0.0
             if share is not None:
                 weights = validate_weights(1.0 if sample_weight is None else sample_weight, len(X))
-                margin = _threshold(self._margins(X), weights, share)
+                # A row without any value is no outlier, and counts in the total alone.
+                known = ~np.isnan(X).all(axis=1)
+                total = weights.sum()
+                of_known = min(1.0, share * total / max(weights[known].sum(), total * share))
+                margin = _threshold(self._margins(X[known]), weights[known], of_known)
             self.offset_ = self._level + margin
         return self
 

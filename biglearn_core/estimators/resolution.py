@@ -14,7 +14,7 @@ import torch
 from scipy.stats import chi2
 from sklearn.metrics import nan_euclidean_distances
 
-__all__ = ["DEFAULT_FLOOR", "default_floor", "least_correlated_variance", "local_variance"]
+__all__ = ["DEFAULT_FLOOR", "default_floor", "least_variance", "local_variance"]
 
 # A hundredth of a feature's standard deviation, squared.
 DEFAULT_FLOOR = 1e-4
@@ -64,12 +64,12 @@ def default_floor(Z: np.ndarray, n_components: int) -> float:
         Gaussian of strongly correlated features is no component on the floor.
     """
     local = _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)
-    thin = _SHARE_OF_LEAST_VARIANCE * least_correlated_variance(Z)
+    thin = _SHARE_OF_LEAST_VARIANCE * least_variance(Z)
     return max(_LEAST[Z.dtype], min(DEFAULT_FLOOR, local, thin))
 
 
-def least_correlated_variance(Z: np.ndarray) -> float:
-    """Least eigenvalue of the correlations of the features.
+def least_variance(Z: np.ndarray) -> float:
+    """Least variance of the rows along any direction.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def least_correlated_variance(Z: np.ndarray) -> float:
     Returns
     -------
     variance : float
-        Of features of unit variance; constant ones do not count. Infinite where it is that of
-        rounding, as with features that repeat others, and where values are missing or there are no
-        more rows than features.
+        Of features whose variance is at most one; constant ones do not count. Infinite where it is
+        that of rounding, as with features that repeat others, and where values are missing or there
+        are no more rows than features.
     """
     N, D = Z.shape
     if N <= D or np.isnan(Z).any():
@@ -89,8 +89,13 @@ def least_correlated_variance(Z: np.ndarray) -> float:
     gaps = Z.astype(np.float64) - Z.mean(axis=0, dtype=np.float64)
     deviations = np.sqrt((gaps * gaps).mean(axis=0))
     gaps = gaps[:, deviations > 0] / deviations[deviations > 0]
-    values = np.linalg.eigvalsh(gaps.T @ gaps / N) if gaps.size else np.ones(1)
-    return float(values[0]) if values[0] > _REDUNDANT[Z.dtype] * values[-1] else math.inf
+    correlations = gaps.T @ gaps / N if gaps.size else np.ones((1, 1))
+    values = np.linalg.eigvalsh(correlations)
+    if values[0] <= _REDUNDANT[Z.dtype] * values[-1]:
+        return math.inf
+    # Features of many equal values have scales beyond their deviations.
+    narrow = np.minimum(deviations[deviations > 0], 1) if gaps.size else np.ones(1)
+    return float(np.linalg.eigvalsh(narrow[:, None] * correlations * narrow)[0])
 
 
 def local_variance(Z: np.ndarray, n_components: int) -> float:

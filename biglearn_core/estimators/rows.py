@@ -13,6 +13,9 @@ from sklearn.utils.validation import validate_data
 
 from biglearn_core.numerics.tables import holds_float32, with_nan
 
+# Share of its standard deviation that a target may lose by rounding.
+_LOST = 1e-4
+
 __all__ = [
     "WeightedMean",
     "check_values",
@@ -180,7 +183,7 @@ def validate_targets(estimator: BaseEstimator, y: ArrayLike, X: np.ndarray) -> n
     Returns
     -------
     y : ndarray of shape (N,) or (N, m)
-        In the dtype of `X`.
+        In the dtype of `X`, or in that of `y` where this would round away what `y` varies by.
 
     Raises
     ------
@@ -193,8 +196,16 @@ def validate_targets(estimator: BaseEstimator, y: ArrayLike, X: np.ndarray) -> n
             "is None"
         )
     targets: np.ndarray = check_array(
-        with_nan(y), dtype=X.dtype, ensure_2d=False, allow_nd=True, input_name="y"
+        with_nan(y),
+        dtype=(np.float64, np.float32),
+        ensure_2d=False,
+        allow_nd=True,
+        input_name="y",
     )
+    rounded = targets.astype(X.dtype)
+    lost = np.abs(rounded - targets).max(axis=0, initial=0)
+    if (lost <= _LOST * targets.std(axis=0)).all():
+        targets = rounded
     if targets.ndim not in (1, 2):
         raise ValueError(f"y must have one axis or two, (N,) or (N, m), got shape {targets.shape}")
     check_consistent_length(X, targets)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in
+from biglearn_core.numerics.linalg import resolved_floors
 from biglearn_core.rows.hashing import row_hashes
 
 __all__ = [
@@ -36,6 +37,9 @@ _GAUSSIAN = 2.2191
 # Scale of a feature with many equal values, in steps between distinct ones: the default floor is
 # the deviation of rounding to such steps.
 _STEPS = 100 / math.sqrt(12)
+
+# The same in standard deviations, at most: the default floor is then a quarter of the variance.
+_DEVIATIONS = 50.0
 
 # From so many scales on a standard deviation is that of a few rows, and so is the mean.
 _HEAVIEST = 3.0
@@ -245,6 +249,30 @@ class UnitData:
             float(relative.min() ** 2),
         )
 
+    def drowns(self, floor: float) -> bool:
+        """Tell whether rounding beside the widest feature exceeds a covariance floor.
+
+        Parameters
+        ----------
+        floor : float
+
+        Returns
+        -------
+        drowns : bool
+        """
+        variances = np.nanvar(self.Z.astype(np.float64), axis=0)
+        covariance = torch.from_numpy(np.diag(variances).astype(self.Z.dtype))
+        return bool(resolved_floors(covariance[None], floor) > floor)
+
+    def in_double(self) -> UnitData:
+        """Return the same data in float64."""
+        weights = self.sample_weight
+        return UnitData(
+            self.Z.astype(np.float64),
+            None if weights is None else weights.astype(np.float64),
+            self.scale,
+        )
+
     def to_torch(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Copy rows and weights to a device.
 
@@ -310,7 +338,8 @@ def to_unit_scale(
     share a value that the quartile is zero, as in an indicator or a count of something rare, the
     quartile is taken over distinct values, each counted once, and the scale is such that the
     default floor, a hundredth of it, is the deviation 1/√12 of what is rounded to steps of that
-    size: a component narrower than the steps of a feature says nothing about the data.
+    size, but no more than half the standard deviation: a component narrower than the steps of a
+    feature says nothing about the data.
     """
     weights = np.ones(len(X)) if sample_weight is None else with_largest_near_one(sample_weight)
     rows, weights = _merge_equal(X[weights > 0], weights[weights > 0])
@@ -400,7 +429,8 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> 
     else:
         distinct = np.unique(values)
         distinct = distinct[np.append(True, np.diff(distinct) > rounding)]
-        scale = _STEPS * _typical_distance(_at_even_ranks(distinct))
+        steps = _STEPS * _typical_distance(_at_even_ranks(distinct))
+        scale = min(steps, _DEVIATIONS * deviation)
     if scale <= rounding:
         return median, float(np.clip(abs(median), *_SCALES[dtype])) if median else 1.0
     return (median + shift * unit if deviation <= _HEAVIEST * scale else median), scale

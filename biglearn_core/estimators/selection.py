@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +52,9 @@ _SAMPLED_COMPONENTS = 32
 # What a search may gain over a first look, in nats a row.
 _SEARCH_GAIN = 0.02
 
+# Sum of the sample weights, at least.
+_LEAST_TOTAL = 2
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -76,6 +80,16 @@ class _Fitted:
     effort: int
 
 
+def _require_weight(total: float) -> None:
+    """Refuse weights that say that there is hardly a row."""
+    if total < _LEAST_TOTAL:
+        raise ValueError(
+            f"sample_weight sums to {total:g}: a criterion takes weights as numbers of rows, and "
+            "so few tell nothing. Multiply them by n / sum(weights), where n is the number of rows "
+            "that they stand for"
+        )
+
+
 class _Candidates:
     """Mixtures of all kinds for the same data, fitted one beside the others."""
 
@@ -91,6 +105,10 @@ class _Candidates:
         self._rows, self._feature_names, self._bar = rows, feature_names, bar
         self._gained = 0.0
         self._estimator, self._criterion = estimator, criterion
+        self._given: Any = rows.given
+        if callable(criterion) and feature_names is not None and isinstance(rows, HeldRows):
+            with suppress(ImportError):  # names came in a frame of another library
+                self._given = frame(dict(zip(feature_names, rows.given.T, strict=True)))
 
     def value(self, covariance_type: str, n_components: int) -> float:
         """Fit a mixture from those that are known, and give its criterion."""
@@ -168,8 +186,7 @@ class _Candidates:
         messages = tuple(str(warning.message) for warning in told)
         charged = estimator._criteria_of_rows(self._rows)
         if callable(self._criterion):
-            given = self._rows.given, self._rows.given_weight
-            value = float(self._criterion(estimator, *given))
+            value = float(self._criterion(estimator, self._given, self._rows.given_weight))
         else:
             withheld = estimator._gain_of_thinness + estimator._gain_of_floor
             value = getattr(charged, self._criterion) + 2 * self._rows.n_rows * withheld
@@ -236,7 +253,8 @@ class MixtureSelection(MixtureEstimator):
         Smaller is better. BIC finds as many Gaussians as describe the data, ICL rather clusters
         that are apart (BIC plus twice the entropy of the labels). What thin components add to the
         likelihood is not counted (see `plain_likelihood` of `BigLearnEM`). A callable is asked as
-        criterion(estimator, X, sample_weight) of a fitted BigLearnEM, and taken as it is; of rows
+        criterion(estimator, X, sample_weight) of a fitted BigLearnEM, X a data frame where features
+        have names, and taken as it is; of rows
         that are read in passes X is the source, with their weights in it.
     covariance_floor, covariance_prior, max_iter, tol, n_init, plain_likelihood
         Of every fit, as in `BigLearnEM`.
@@ -357,6 +375,9 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         with kept_on_error(self), one_thread_an_operation(), PassBar(0) as progress:
             types, criterion = self._check_choice()
             rows = self._open(X, sample_weight, process_group, _SAMPLED_COMPONENTS, progress)
+            _require_weight(rows.n_rows)
+            if rows.size[1] == 1:  # there are two types: one variance, and one for each component
+                types = list({structure_of(name).volume: name for name in reversed(types)}.values())
             names = getattr(self, "feature_names_in_", None)
             template = self._template(rows.processes)
             least, most = self.min_components, partial(self._most, *rows.size)

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from biglearn_core.numerics.tables import with_nan
+
 __all__ = [
     "ROUNDING",
     "check_count",
@@ -185,7 +187,7 @@ def check_values(values: Tensor | ArrayLike, n: int, like: Tensor) -> Tensor:
     """
     try:
         if not isinstance(values, Tensor):
-            values = np.array(values)
+            values = np.array(with_nan(values))
         values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"values must be a list of numbers, got {values!r}") from error

@@ -16,8 +16,9 @@ from torch import Tensor
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.linalg import cholesky, has_eigenvalue_below
 from biglearn_core.numerics.structures import structure_of
+from biglearn_core.search.constraint import Constraint
 
-__all__ = ["TOUCHING", "Credit"]
+__all__ = ["TOUCHING", "Credit", "n_degenerate"]
 
 # Rows to a coordinate from which on a component on the floor is taken for what the data say.
 _ROWS = 10
@@ -58,6 +59,9 @@ class Credit:
         feature by feature; or, where components have both in common, none.
     counts_optimism : bool, default True
         Whether optimism is taken at all.
+    n_degenerate : int, default 0
+        Directions in which all rows lie on the floor, as of a constant feature (`n_degenerate`).
+        They do not count as features, and a component is on the floor where it has more.
     """
 
     n_rows: int
@@ -65,6 +69,7 @@ class Credit:
     plain: bool
     covariance_type: str = "full"
     counts_optimism: bool = True
+    n_degenerate: int = 0
 
     def withheld(self, mixtures: GMM, n_mixtures: int, floored: Tensor) -> Tensor:
         """Tell what is taken from the log-likelihoods of mixtures.
@@ -101,6 +106,7 @@ class Credit:
             In nats a row.
         """
         weights = mixtures.weights.view(n_mixtures, -1).double()
+        floored = self._beyond_degenerate(mixtures.covariances, floored)
         exceptional = (weights * floored).sum(dim=1, keepdim=True) < _EXCEPTIONAL
         thin = floored & exceptional & self._few(weights, mixtures.n_features)
         if self.plain or not thin.any():
@@ -127,10 +133,12 @@ class Credit:
         withheld : Tensor of shape (C,)
         """
         optimism = self.optimism(weights, model.n_features)
+        floored = self._beyond_degenerate(covariances, floored)
         thin = floored & self._few(weights, model.n_features)
         if self.plain or not thin.any():
             return optimism
         touching = has_eigenvalue_below(model.covariances, TOUCHING * self.covariance_floor)
+        touching = self._beyond_degenerate(model.covariances, touching)
         if model.weights[touching].sum() >= _EXCEPTIONAL:
             return optimism
         typical = model.weights.double() @ _log_roots(model.covariances)
@@ -155,6 +163,7 @@ class Credit:
         if self.plain or not self.counts_optimism:
             return torch.zeros_like(weights)
         structure = structure_of(self.covariance_type)
+        n_features = max(1, n_features - self.n_degenerate)
         D = structure.n_coordinates(n_features)
         if D == 1 and (structure.is_shared or structure.shape != "V"):
             return torch.zeros_like(weights)
@@ -162,7 +171,33 @@ class Credit:
         return 0.5 * n_features * (D + 3) * excess / self.n_rows
 
     def _few(self, weights: Tensor, n_features: int) -> Tensor:
-        return weights * self.n_rows < _ROWS * n_features
+        return weights * self.n_rows < _ROWS * (n_features - self.n_degenerate)
+
+    def _beyond_degenerate(self, covariances: Tensor, floored: Tensor) -> Tensor:
+        """Keep those components that are on the floor in more directions than all rows are."""
+        if self.n_degenerate == 0 or not floored.any():
+            return floored
+        on_floor = torch.linalg.eigvalsh(covariances) <= TOUCHING * self.covariance_floor
+        return floored & (on_floor.sum(dim=1) > self.n_degenerate).view_as(floored)
+
+
+def n_degenerate(covariance: Tensor, constraint: Constraint) -> int:
+    """Count the directions in which one Gaussian for all rows is on the floor.
+
+    Parameters
+    ----------
+    covariance : Tensor of shape (D, D)
+        Of all rows.
+    constraint : Constraint
+
+    Returns
+    -------
+    n_degenerate : int
+        None where every direction is, as with equal rows.
+    """
+    (of_type,), _ = constraint.alone(covariance[None])
+    count = int((torch.linalg.eigvalsh(of_type) <= TOUCHING * constraint.floor).sum())
+    return count if count < len(covariance) else 0
 
 
 def _log_roots(covariances: Tensor) -> Tensor:

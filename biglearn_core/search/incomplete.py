@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb, Scored, climb
 from biglearn_core.search.constraint import Constraint
-from biglearn_core.search.credit import TOUCHING, Credit
+from biglearn_core.search.credit import TOUCHING, Credit, n_degenerate
 from biglearn_core.search.missing import IncompletePoints, conditional_sample, incomplete_em_step
 from biglearn_core.search.search import (
     MOVES,
@@ -27,8 +28,12 @@ from biglearn_core.search.search import (
 
 __all__ = ["search_incomplete"]
 
-# Times that gaps are filled anew for a search on the completed data.
-_ROUNDS = 2
+# Rows without gaps, to a coordinate of a component, from which on they are searched by themselves;
+# and their share from which on that stands for a search under one Gaussian.
+_WHOLE, _MOSTLY_WHOLE = 10, 0.9
+
+# Rows that are searched to distinct ones, at most, and one more.
+_MOST_COPIES = 3
 
 
 def search_incomplete(
@@ -49,7 +54,10 @@ def search_incomplete(
 
     Gaps are filled by draws from their conditional law, first under one Gaussian, then under the
     mixture found; each time the completed data are searched (`search_mixture`) and the outcome
-    climbs by EM on the observed marginals of all rows.
+    climbs by EM on the observed marginals of all rows. In between that is done with the rows that
+    have no gaps, where they are many: what is drawn under one Gaussian hides classes. A row of
+    large weight, as of many equal ones with gaps, is filled several times, so that no draw weighs
+    more than rows usually do; one without any value says nothing, and is not searched.
 
     Parameters
     ----------
@@ -115,14 +123,16 @@ def search_incomplete(
             best = climb(step, constraint.of_type(init), n_iter=config.max_iter, tol=tol)
             model = best.model
             rows.append(_row(0, "start", best, accepted=True, n_steps=best.n_steps))
-        for turn in range(_ROUNDS):
+        coordinates = constraint.structure.n_coordinates(X.shape[1])
+        turns = _turns(X, sample_weight, n_components, coordinates)
+        for turn, part in enumerate(turns if init is None else [turns[-1]] * 2):
             found = search_mixture(
-                conditional_sample(X, model, generator=generator),
+                conditional_sample(X[part.rows], model, generator=generator),
                 n_components,
                 covariance_floor=covariance_floor,
                 seed=seed + turn,
                 config=config,
-                sample_weight=sample_weight,
+                sample_weight=part.weights,
                 covariance_type=covariance_type,
                 prior=prior,
                 init=None if init is None or turn > 0 else model,
@@ -138,7 +148,13 @@ def search_incomplete(
             rows.append(_row(turn, "joint", last, accepted=accepted, n_steps=n_steps))
             told.reached = best.log_likelihood
         floored = has_eigenvalue_below(best.model.covariances, TOUCHING * covariance_floor)
-        credit = Credit(X.shape[0], covariance_floor, config.plain_likelihood, covariance_type)
+        credit = Credit(
+            X.shape[0],
+            covariance_floor,
+            config.plain_likelihood,
+            covariance_type,
+            n_degenerate=n_degenerate(_covariance(best.model), constraint),
+        )
         gain_of_thinness = credit.gain_of_thinness(best.model, 1, floored[None]).item()
     history = SearchHistory.of(rows, found.history.stopped)
     return SearchResult(
@@ -151,6 +167,44 @@ def search_incomplete(
         gain_of_thinness,
         history,
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows to be searched, some of them several times, and their weights."""
+
+    rows: Tensor
+    weights: Tensor | None
+
+
+def _turns(
+    X: Tensor, sample_weight: Tensor | None, n_components: int, n_coordinates: int
+) -> list[_Part]:
+    """List what is searched, one after the other; `n_coordinates` are those of a component."""
+    missing = torch.isnan(X)
+    whole = (~missing.any(dim=1)).nonzero().squeeze(1)
+    completed = _copies(missing, sample_weight, n_components)
+    if len(whole) < _WHOLE * n_components * n_coordinates:
+        return [completed, completed]
+    alone = _Part(whole, None if sample_weight is None else sample_weight[whole])
+    if len(whole) >= _MOSTLY_WHOLE * len(X):
+        return [alone, completed]
+    return [completed, alone, completed]
+
+
+def _copies(missing: Tensor, sample_weight: Tensor | None, n_components: int) -> _Part:
+    """All rows that have a value, those with gaps as often as their weights ask for."""
+    known = ~missing.all(dim=1)
+    if known.sum() < n_components:
+        known = torch.ones_like(known)
+    rows = known.nonzero().squeeze(1)
+    if sample_weight is None:
+        return _Part(rows, None)
+    weights = sample_weight[rows]
+    usual = max(weights.median().item(), weights.sum().item() / (_MOST_COPIES * len(rows)))
+    wanted = (weights / usual).ceil().long().clamp_min(1)
+    n_copies = torch.where(missing[rows].any(dim=1), wanted, 1)
+    return _Part(rows.repeat_interleave(n_copies), (weights / n_copies).repeat_interleave(n_copies))
 
 
 class _Told:
@@ -183,6 +237,12 @@ def _row(turn: int, move: str, climbed: Climb, *, accepted: bool, n_steps: int) 
         climbed.n_floored,
         climbed.n_empty,
     )
+
+
+def _covariance(model: GMM) -> Tensor:
+    gaps = model.means - model.weights @ model.means
+    within = torch.einsum("k,kij->ij", model.weights, model.dense().covariances)
+    return within + (gaps * model.weights[:, None]).T @ gaps
 
 
 def _standard_normal(X: Tensor, covariance_type: str) -> GMM:

@@ -367,9 +367,13 @@ class Moves:
             elif settled:
                 return best
             else:  # what these steps bring together can be divided
-                (best,) = self._climb([best.model])
-                self._account("joint", best, accepted=True)
-                settled = True
+                (climbed,) = self._climb([best.model])
+                # Steps raise the likelihood, and may still lower the score, by what is withheld.
+                accepted = climbed.score >= best.score
+                self._account("joint", climbed, accepted=accepted)
+                if not accepted:
+                    return best
+                best, settled = climbed, True
 
     def _swap_many(self, best: Climb, tol: float) -> Climb | None:
         """Try all promising swaps at once; where that fails fewer, down to one at a time."""

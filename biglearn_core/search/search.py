@@ -26,7 +26,7 @@ from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.search.climb import Climb
 from biglearn_core.search.constraint import Constraint
-from biglearn_core.search.credit import Credit
+from biglearn_core.search.credit import Credit, n_degenerate
 from biglearn_core.search.moves import SAME_OPTIMUM, Moves
 
 __all__ = ["MOVES", "STOPS", "SearchConfig", "SearchHistory", "SearchResult", "search_mixture"]
@@ -275,6 +275,7 @@ def search_mixture(
                 config.plain_likelihood,
                 covariance_type,
                 counts_optimism=config.optimism,
+                n_degenerate=n_degenerate(_covariance(X, sample_weight), constraint),
             ),
             rng=np.random.default_rng(seed),
             coarse_tol=config.coarse_tol,
@@ -302,6 +303,13 @@ def search_mixture(
         moves.gain_of_thinness(last.model),
         history,
     )
+
+
+def _covariance(X: Tensor, sample_weight: Tensor | None) -> Tensor:
+    weights = X.new_ones(len(X)) if sample_weight is None else sample_weight
+    weights = weights / weights.sum()
+    gaps = X - weights @ X
+    return (gaps * weights[:, None]).T @ gaps
 
 
 class _Trace:
@@ -361,7 +369,7 @@ def _search(
     if budget is None:
         budget = _budget(N, K, climbs[0].n_steps)
     best = moves.improve(climbs)
-    longest, returns = moves.spent, 0
+    longest, returns, drawn = moves.spent, 0, False
     if beside:
         trace.basin += 1
         climbs = moves.start_beside(beside)
@@ -370,10 +378,13 @@ def _search(
     budget = moves.spent - longest + config.n_init * max(budget, longest)
     while returns < config.max_returns * config.n_init:
         before = moves.spent
-        if before + longest > budget:
+        # A start that was given may be one from which EM hardly moves: another is always tried.
+        first_drawn = init is not None and config.max_steps is None and not drawn
+        if before + longest > budget and not first_drawn:
             return best, "budget"
         trace.basin += 1
-        found = moves.improve(moves.starts(first=False))
+        drawn = True
+        found = moves.improve(moves.starts(first=first_drawn))
         longest = moves.spent - before
         gain = found.score - best.score
         returns = 0 if gain > SAME_OPTIMUM else returns + (gain > -SAME_OPTIMUM)

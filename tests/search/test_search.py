@@ -12,10 +12,11 @@ from sklearn.metrics import adjusted_rand_score
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start, kmeans_start
 from biglearn_core.numerics.points import Points
-from biglearn_core.search.climb import climb
+from biglearn_core.search.climb import Climb, climb
 from biglearn_core.search.credit import Credit
-from biglearn_core.search.moves import SAME_OPTIMUM
+from biglearn_core.search.moves import SAME_OPTIMUM, Moves
 from biglearn_core.search.search import MOVES, STOPS, SearchConfig, search_mixture
+from tests.helpers import random_gmm
 from tests.search.small import assert_proper, joint_step, naive_mean
 
 FLOOR = 1e-4
@@ -278,3 +279,20 @@ def test_many_parallel_cigars_are_found(seed):
     centres = np.column_stack([index, 4 * np.sin(0.5 * index)])
     X = centres[labels] + rng.normal(size=(len(labels), 2)) * [0.16, 1.6]
     assert agreement(standardised(X), labels, K, seed=seed, floor=1e-7)[0] > 0.98
+
+
+def test_steps_that_lower_the_score_end_the_swaps():
+    """Steps raise the likelihood; what is withheld may grow by more, and swaps win it back."""
+    model = random_gmm(0)
+
+    def at(score):
+        return Climb(model, score, score, 0, 0, 1, True)
+
+    moves = object.__new__(Moves)
+    moves._tol, moves._K = 1e-5, 4
+    told = []
+    moves._account = lambda move, state, accepted: told.append((move, state.score, accepted))
+    moves._swap_many = lambda best, tol: at(0.0) if best.score < -0.5 else None
+    moves._climb = lambda models: [at(-1.0)]
+    assert moves._swap_together(at(-2.0)).score == 0.0
+    assert told == [("joint", -1.0, False)]
