@@ -341,7 +341,8 @@ def test_conditioning_far_out_takes_the_nearest_component(value):
         ([math.nan], r"values must be finite, got \[nan\]; leave out of index what is not known"),
         ([math.inf], "values must be finite"),
         (["a"], "values must be a list of numbers"),
-        ([None], "values must be a list of numbers"),
+        ([None], r"values must be finite, got \[nan\]"),
+        ([[None, "a"]], "values must be a list of numbers"),
         ([1e308], "conditional law cannot be held in torch.float64: means must be finite"),
     ],
 )

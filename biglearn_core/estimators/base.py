@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -360,7 +361,9 @@ class MixtureEstimator(FittedMixture):
         """
         model = result.model.to(device="cpu")
         names = getattr(self, "feature_names_in_", None)
-        image = self._scale.undo_mixture(model).to(dtype=_dtype_of(rows.X))
+        image = self._scale.undo_mixture(model)
+        with contextlib.suppress(ValueError):  # of rows far out, float32 may not hold it
+            image = image.to(dtype=_dtype_of(rows.X))
         self._mixture = image.with_feature_names(names)
         self._unit_mixture = model.to(dtype=torch.float64)
         self.covariance_floor_ = covariance_floor

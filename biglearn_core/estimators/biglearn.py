@@ -67,9 +67,9 @@ class BigLearnEM(MixtureEstimator):
         weight smoothing 1/√K (Cong and Li, AAAI 2024, simulation), with no test of convergence.
     covariance_floor : float, optional
         Least eigenvalue of every covariance, in units of the squared scale of the features. When
-        not given 1e-4 (a hundredth of a standard deviation; of a feature with many equal values, the
-        rounding to its steps or half its deviation), and less where clusters are so tight and far
-        apart, or features so strongly correlated, that this would blur them; the
+        not given 1e-4 (a hundredth of a standard deviation; where many values are equal, the
+        rounding to its steps, but less than its deviation), and less where clusters are so tight
+        and far apart, or features so strongly correlated, that this would blur them; the
         paper's are in units of the data.
     covariance_prior : {None, "conjugate"}, default None
         "conjugate" puts an inverse Wishart law on every covariance, which is worth D + 2 rows and

@@ -38,8 +38,8 @@ _GAUSSIAN = 2.2191
 # the deviation of rounding to such steps.
 _STEPS = 100 / math.sqrt(12)
 
-# The same in standard deviations, at most: the default floor is then a quarter of the variance.
-_DEVIATIONS = 50.0
+# The same in standard deviations, at most: the default floor is then the variance.
+_DEVIATIONS = 100.0
 
 # From so many scales on a standard deviation is that of a few rows, and so is the mean.
 _HEAVIEST = 3.0
@@ -338,7 +338,7 @@ def to_unit_scale(
     share a value that the quartile is zero, as in an indicator or a count of something rare, the
     quartile is taken over distinct values, each counted once, and the scale is such that the
     default floor, a hundredth of it, is the deviation 1/√12 of what is rounded to steps of that
-    size, but no more than half the standard deviation: a component narrower than the steps of a
+    size, but no more than the standard deviation: a component narrower than the steps of a
     feature says nothing about the data.
     """
     weights = np.ones(len(X)) if sample_weight is None else with_largest_near_one(sample_weight)

@@ -388,7 +388,8 @@ def _search(
         longest = moves.spent - before
         gain = found.score - best.score
         returns = 0 if gain > SAME_OPTIMUM else returns + (gain > -SAME_OPTIMUM)
-        best = found if gain > 0 else best
+        # Of one optimum, the components stay in the order of a start that was given.
+        best = found if gain > (SAME_OPTIMUM if init is not None else 0) else best
     return best, "returned"
 
 

@@ -114,7 +114,8 @@ def test_history_tells_every_move():
     assert {MOVES[m] for m in history.move} == set(MOVES)
     assert history.log_likelihood[-1] == result.log_likelihood
     assert (history.n_steps >= 0).all()
-    assert history.accepted[history.move != MOVES.index("swap")].all()
+    assert history.accepted[history.move == MOVES.index("start")].all()
+    assert history.accepted[-1]
     assert history.move[0] == MOVES.index("start")
     assert history.move[-1] == MOVES.index("joint")
     assert (np.diff(history.start) >= 0).all()
