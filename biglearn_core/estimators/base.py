@@ -384,11 +384,12 @@ class MixtureEstimator(FittedMixture):
         raised = on_floor & (floors > _RAISED * least)
         if raised.any():
             factor = float((floors[raised] / least).max()) ** 0.5
+            dtype = str(covariances.dtype).removeprefix("torch.")
             warn(
                 f"components {_listed(raised)} are so wide along one feature that rounding in "
-                f"{np.dtype(str(covariances.dtype)[6:])} leaves them no standard deviation below "
-                f"{factor:.3g} times that of covariance_floor_: others are blurred. Drop rows far "
-                "out, or measure features in units in which they spread alike"
+                f"{dtype} leaves them no standard deviation below {factor:.3g} times that of "
+                "covariance_floor_: others are blurred. Drop rows far out, or measure features in "
+                "units in which they spread alike"
             )
         on_floor &= ~raised
         if on_floor.any():

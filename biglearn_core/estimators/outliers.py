@@ -124,8 +124,8 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
                 weights = validate_weights(1.0 if sample_weight is None else sample_weight, len(X))
                 # A row without any value is no outlier, and counts in the total alone.
                 known = ~np.isnan(X).all(axis=1)
-                total = weights.sum()
-                of_known = min(1.0, share * total / max(weights[known].sum(), total * share))
+                wanted = share * weights.sum()
+                of_known = wanted / max(weights[known].sum(), wanted)
                 margin = _threshold(self._margins(X[known]), weights[known], of_known)
             self.offset_ = self._level + margin
         return self

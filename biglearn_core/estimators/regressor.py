@@ -94,7 +94,7 @@ class MixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             targets = validate_targets(self, y, X)
             self._flat = targets.ndim == 1
             # Targets that float32 would have rounded away are told in float64.
-            self._finer = targets.dtype if targets.dtype != X.dtype else X.dtype
+            self._dtype_of_targets = targets.dtype
             targets = targets.reshape(len(X), -1)
             self.n_outputs_ = targets.shape[1]
             rows = np.column_stack([X, targets])
@@ -193,7 +193,7 @@ class MixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_rows(self, X, allow_nan=allows_nan(self.mixture_estimator_), reset=False)
-        X = X.astype(np.result_type(X, self._finer), copy=False)
+        X = X.astype(np.result_type(X, self._dtype_of_targets), copy=False)
         return self.mixture_estimator_.condition(np.arange(X.shape[1]), X)
 
     def _as_targets(self, values: np.ndarray) -> np.ndarray:
