@@ -132,6 +132,7 @@ class Picture {
     const frame = this.model.get("frame");
     if (!frame.panels || !this.scene) return;
     const arrived = performance.now();
+    const isBehind = this.isScheduled;
     this.frame = frame;
     this.error.textContent = frame.error;
     this.error.hidden = !frame.error;
@@ -143,6 +144,14 @@ class Picture {
     frame.panels.forEach((panel, i) => this.panels[i].take(panel));
     if (frame.curves) this.logLikelihoods = frame.curves.map((c) => numbers(c, Float64Array));
     this.schedule();
+    if (!isBehind) this.goOn();
+  }
+
+  // The kernel works on the next frame while this one is drawn, and never gets further ahead.
+  goOn() {
+    if (!this.isPlaying || this.isWaiting) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask("step"), this.rest());
   }
 
   makePanels(n) {
@@ -181,8 +190,8 @@ class Picture {
       if (this.timings.length > 500) this.timings.shift();
       this.lastDrawn = ended;
       this.answered = null;
-      if (this.isPlaying) this.timer = setTimeout(() => this.ask("step"), this.rest());
     }
+    this.goOn();
   }
 
   // ipywidgets writes the label of a slider beside its handles, and gives these no name.
