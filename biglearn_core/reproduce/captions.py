@@ -31,9 +31,10 @@ EXPERIMENTS_IN_WORDS = {
         "The same with a hundred new draws: how often does either method end at the best answer?",
     ),
     "realworld": InWords(
-        "Five real tables",
-        "Written digits and letters, satellite images, vehicles, glass: do the clusters agree "
-        "better with the known classes, and is the fit better on rows that it has not seen?",
+        "Eight real tables",
+        "Written digits and letters, satellite images, vehicles, glass, a board game, forests, "
+        "signals: do the clusters agree better with the known classes, and is the fit better on "
+        "rows that it has not seen?",
     ),
     "fashion": InWords(
         "Photographs of clothes, pixel by pixel",
@@ -71,7 +72,7 @@ _FIGURES = {
     ("gmm25", "biglearn_divergences"): "BigLearn-EM: distances of the joint law and of its parts "
     "to the truth, over the iterations.",
     ("gmm25", "biglearn_contours"): "BigLearn-EM from the same starts: one component on every "
-    "spot, with weights near 4 hundredths.",
+    "spot on most seeds, with weights near 4 hundredths.",
     ("gmm25", "boxes"): "Both methods over the seeds: the lower, the nearer to the truth.",
     ("gmm25", "peers"): "Beside scikit-learn's fits of the same data: points at zero are at the "
     "optimum.",

@@ -1,4 +1,4 @@
-"""The README is short, and what it shows runs: the commands with the rows of a small table.
+"""The README is short, and what it shows runs.
 
 Its Python snippet runs in tests/repository/test_wheel.py, where the package is installed alone.
 What takes long (`make reproduce`, `test`, `bench`) is planned by make and not run.
@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.helpers import ROOT
@@ -46,10 +45,11 @@ def test_its_links_lead_to_files_and_headings_that_are_there():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An empty folder with a small table; what the commands write stays for those after them."""
+    """A folder with rows as the snippet saves them; what the commands write stays for the next."""
     folder = tmp_path_factory.mktemp("readme")
-    rows = np.random.default_rng(0).normal(size=(1500, 2))
-    pd.DataFrame(rows, columns=["a", "b"]).to_parquet(folder / "rows.parquet")
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(mean, 1, (200, 4)) for mean in (0, 6, 12)]
+    np.save(folder / "rows.npy", np.concatenate(rows))
     return folder
 
 
@@ -57,9 +57,6 @@ def folder(tmp_path_factory):
     "words", [w for w in COMMANDS if w[0] in PROGRAMS], ids=lambda words: shlex.join(words)
 )
 def test_the_commands_run_one_after_the_other(words, folder):
-    # Fewer components than in the README, for as many rows as take a second.
-    words = ["3" if before == "--components" else word
-             for before, word in zip(["", *words], words, strict=False)]  # fmt: skip
     environment = {
         "PYTHONPATH": str(ROOT), "BIGLEARN_QUIET": "1", "OMP_NUM_THREADS": "1",
         "PATH": str(Path(sys.executable).parent),

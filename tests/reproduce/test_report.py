@@ -20,6 +20,7 @@ from biglearn_core.reproduce.readme import (
     PAGE,
     README,
     methods_table,
+    missed_line,
     recorded,
     summary_lines,
     with_table,
@@ -524,13 +525,20 @@ def test_the_pages_show_the_results_of_record():
 
 def test_the_summary_counts_every_claim_and_leaves_out_what_was_not_run():
     lines = summary_lines(recorded()).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     head = lines[0].removeprefix("- ")
     n, *counts = map(int, re.findall(r"\d+", head))
     assert n == sum(counts) == len(rows(recorded()))
     alone = summary_lines({"gmm25_hundred": Record.of(hundred(96, joint=3))}).splitlines()
     assert "BigLearn-EM in 96 of 100, Joint-EM in 3 of 100" in alone[1]
     assert "Pendigits" not in "".join(alone[2:])
+    costs = [
+        condensed(name, "fair", method, "seconds", mean, 0.1, 3)
+        for name in ("pendigits", "covtype")
+        for method, mean in (("BigLearn-EM", 61.7), ("Joint-EM", 0.123))
+    ]
+    timed = summary_lines({"realworld": Record.of(document("realworld", [], costs))})
+    assert "Joint-EM: Pendigits 62 / 0.12, Covtype 62 / 0.12." in timed
     below, above = (
         summary_lines(
             {"fashion": Record.of(fashion(acc, acc)), "deep_clustering": Record.of(peers)}
@@ -539,6 +547,18 @@ def test_the_summary_counts_every_claim_and_leaves_out_what_was_not_run():
     )
     assert below.endswith("(as good on raw pixels: not reproduced).")
     assert above.endswith("(as good on raw pixels: reproduced).")
+
+
+def test_published_seeds_away_from_the_optimum_are_named():
+    assert missed_line(Record.of(gmm25(0.03))) == ""
+    assert missed_line(Record()) == ""
+    found = gmm25(0.03, spread=0.01)
+    for row in found["scores"]:
+        if (row["method"], row["metric"]) == ("BigLearn-EM", "at_optimum"):
+            row["values"][2:4] = [False, False]
+    line = missed_line(Record.of(found))
+    assert line.startswith("On 2 of the 10 published seeds of 25-GMM (3325, 2580) ")
+    assert "the mean of the other 8 is 0.0300 (published, of all: 0.0301)" in line
 
 
 def test_the_table_of_methods_keeps_others_figures_apart():
