@@ -47,11 +47,15 @@ COLAB = ("00_quickstart", "01_gmm25", "02_realworld")
 # On the site the page of a run is that of the results of record.
 _REPORT = "`results/index.html`"
 _REPORT_HERE = '<a href="report.html">the report page</a>'
+_BACK = '<p><a href="reproduction.html">← The paper, reproduced</a></p>'
 
 _NOT_KEPT = (
     "**Quick values**, for a look in a minute: no run of this notebook at the paper's settings has "
     "been kept yet (`make reproduce`); results of record are on the page *The paper, reproduced*."
 )
+# Notebooks to try something out with, which measure nothing.
+DEMONSTRATIONS = ("06_explore",)
+_DEMONSTRATION = "**Quick values**. This notebook is a demonstration; it has no results of record."
 _OLDER = "The notebook has changed since; `make reproduce` executes it anew."
 
 
@@ -62,8 +66,8 @@ def build(folder: Path, *, repository: str | None = None) -> None:
     ----------
     folder : Path
     repository : str, optional
-        owner/name on GitHub, for links that open notebooks in Colab and Binder; without it there
-        are none.
+        owner/name on GitHub, for links to the code and such that open notebooks in Colab and
+        Binder; without it there are none.
 
     Raises
     ------
@@ -76,15 +80,19 @@ def build(folder: Path, *, repository: str | None = None) -> None:
         source = Path(work) / "source"
         stage(source, repository=repository)
         messages = io.StringIO()
+        code = {"html_theme_options.github_url": f"https://github.com/{repository}"}
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(messages):
             app = Sphinx(
                 source, source, folder, Path(work) / "doctrees", "html",
                 status=None, warning=messages, exception_on_warning=False,
+                confoverrides=code if repository else {},
             )  # fmt: skip
             app.build()
         if messages.getvalue().strip():
             raise SphinxError(messages.getvalue().strip())
         (folder / ".nojekyll").touch()  # GitHub Pages leaves out folders that begin with _ else
+        # A template of the theme, with links to nothing, that it copies beside its files.
+        (folder / "_static" / "webpack-macros.html").unlink(missing_ok=True)
 
 
 def stage(source: Path, *, repository: str | None = None) -> None:
@@ -117,7 +125,11 @@ def stage(source: Path, *, repository: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as root:
         shutil.copytree(RESULTS / "record", Path(root) / "record")
         (source / "report").mkdir()
-        write_report(source / "report" / "report.html", root=root)
+        report = source / "report" / "report.html"
+        write_report(report, root=root)
+    page = report.read_text(encoding="utf-8")
+    # Here alone: the report that `make reproduce` writes stands by itself.
+    report.write_text(page.replace("<body>", f"<body>{_BACK}", 1), encoding="utf-8")
 
 
 def shown(path: Path, *, repository: str | None) -> nbformat.NotebookNode:
@@ -138,11 +150,33 @@ def shown(path: Path, *, repository: str | None) -> nbformat.NotebookNode:
     kept = KEPT / path.name
     if kept.exists():
         notebook = nbformat.read(kept, as_version=4)
-        line = FULL_LINE if same_code(notebook, committed) else f"{FULL_LINE} {_OLDER}"
+        lines = [FULL_LINE, _day(notebook)]
+        if not same_code(notebook, committed):
+            lines.append(_OLDER)
     else:
         notebook = committed
-        line = SAME_LINE if SAME_LINE in committed.cells[0].source else _NOT_KEPT
-    return with_line(notebook, " ".join([line, *_elsewhere(path.stem, repository)]))
+        lines = [_line_of(committed, path.stem)]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if text := output.get("data", {}).get("text/html"):
+                output.data["text/html"] = text.replace(" ± ", "\u00a0±\u00a0")  # kept in one line
+    return with_line(notebook, " ".join([*lines, *_elsewhere(path.stem, repository)]))
+
+
+def _day(notebook: nbformat.NotebookNode) -> str:
+    """Tell of what day a kept notebook is, as the library goes on without it."""
+    made = notebook.metadata["biglearn"]
+    return (
+        f"It ran on {made['executed']} with the package of that day (version {made['version']}); a "
+        "later one may give other values."
+    )
+
+
+def _line_of(committed: nbformat.NotebookNode, name: str) -> str:
+    """Say what a notebook is of which no full run has been kept."""
+    if SAME_LINE in committed.cells[0].source:
+        return SAME_LINE
+    return _DEMONSTRATION if name in DEMONSTRATIONS else _NOT_KEPT
 
 
 def _elsewhere(name: str, repository: str | None) -> list[str]:

@@ -32,6 +32,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "BigLearn-EM"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_extra_path = ["report"]
 html_context = {"default_mode": "auto"}
 html_sidebars = {name: [] for name in ("index", "install", "method")}  # nothing stands below them
@@ -52,6 +53,9 @@ copyright = "the biglearn-em maintainers, MIT License"
 # Bookkeeping of scikit-learn that nobody calls by hand.
 _BOOKKEEPING = re.compile(r"set_\w+_request|get_metadata_routing|unchecked")
 
+# A picture in a file of its own that is no link yet.
+_PICTURE = re.compile(r'(?<!image-reference">)(<img [^>]*src="(?!data:)([^"]+)"[^>]*>)')
+
 
 def _skip(app, what, name, member, skip, options):
     return True if _BOOKKEEPING.fullmatch(name) else None
@@ -68,7 +72,21 @@ def _without_foreign_references(app, what, name, member, options, lines):
         lines[position] = re.sub(r":math:`([^`]+)`", r"``\1``", line)
 
 
+def _finish(app, page, template, context, doctree):
+    """Make pictures links to their files, and give the first page a title of its own.
+
+    Three panels side by side are small on a telephone; a file by itself can be enlarged there. The
+    name of a file is no text for those who cannot see it.
+    """
+    if "body" in context:
+        body = re.sub(r'(?<= alt=")[^"]*_images/[^"]*', "Figure", context["body"])
+        context["body"] = _PICTURE.sub(r'<a class="picture" href="\2">\1</a>', body)
+    if page == "index":
+        context["title"] = "Gaussian mixtures"
+
+
 def setup(app):
     """Connect what this file defines."""
+    app.connect("html-page-context", _finish)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _without_foreign_references)

@@ -1,8 +1,9 @@
 """Keep the notebooks of a full run: `python -m biglearn_core.reproduce.keep`.
 
 The committed notebooks show quick values. Those that `make reproduce` has executed at the paper's
-settings are copied to results/record/notebooks/, without what names a machine or a moment, and
-with their pictures in fewer colours where a file would be too large. The site shows them.
+settings are copied to results/record/notebooks/, without what names a machine or a moment; the day
+and the version stay, in `metadata.biglearn`. Pictures have fewer colours where a file would be too
+large. The site shows them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+import biglearn_core
 from biglearn_core.reproduce.commands import failed
 from biglearn_core.reproduce.compare import RECORD_PROFILE
+from biglearn_core.reproduce.records import EXPERIMENTS
 from biglearn_core.system.paths import RESULTS
-from biglearn_core.system.persistence import write_text
+from biglearn_core.system.persistence import write_atomically, write_text
 
 __all__ = [
     "FULL_LINE",
@@ -30,6 +33,7 @@ __all__ = [
     "SAME_LINE",
     "index_of",
     "keep",
+    "keep_figures",
     "main",
     "same_code",
     "with_line",
@@ -93,6 +97,36 @@ def keep(source: Path = RESULTS / "notebooks" / RECORD_PROFILE, target: Path = K
         write_text(target / name, text)
     write_text(target / "README.md", index_of(target))
     return [target / name for name in texts]
+
+
+def keep_figures(results: Path = RESULTS) -> list[Path]:
+    """Copy those figures of a full run that README and the site show.
+
+    Parameters
+    ----------
+    results : Path, optional
+        `record/figures` in it holds them, with the name of the experiment before their own.
+
+    Returns
+    -------
+    paths : list of Path
+        Of those that were copied now: the run has drawn them.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be read or written.
+    """
+    copied = []
+    for target in sorted((results / "record" / "figures").glob("*.png")):
+        for experiment in EXPERIMENTS:
+            name = target.name.removeprefix(f"{experiment}_")
+            drawn = results / experiment / RECORD_PROFILE / "figures" / name
+            if name != target.name and drawn.exists():
+                with write_atomically(target) as file:
+                    file.write(drawn.read_bytes())
+                copied.append(target)
+    return copied
 
 
 def index_of(folder: Path) -> str:
@@ -160,7 +194,7 @@ def same_code(one: NotebookNode, other: NotebookNode) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Keep the notebooks of the last full run.
+    """Keep the notebooks and figures of the last full run.
 
     Parameters
     ----------
@@ -176,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments
     )
     try:
-        for path in keep():
+        for path in [*keep(), *keep_figures()]:
             print(path)
     except (OSError, ValueError) as error:
         return failed(error)
@@ -185,9 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _kept(path: Path) -> NotebookNode:
     notebook = with_line(nbformat.read(path, as_version=4), FULL_LINE)
-    notebook.metadata = {
-        name: value for name, value in notebook.metadata.items() if name != "papermill"
-    }
+    end = notebook.metadata.pop("papermill", {}).get("end_time")
+    if end is None:
+        raise ValueError(f"{path} was not executed to its end; run `make reproduce` again")
+    notebook.metadata["biglearn"] = {"executed": end[:10], "version": biglearn_core.__version__}
     for cell in notebook.cells:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
         if cell.cell_type != "code":

@@ -25,13 +25,17 @@ class Links(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.targets, self.anchors = [], set()
+        self.targets, self.anchors, self.pictures, self.linked = [], set(), [], set()
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.anchors |= {attributes.get("id"), attributes.get("name")}
         self.targets += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+        if tag == "img":
+            self.pictures.append(attributes["src"])
+        if tag == "a":
+            self.linked.add(attributes.get("href"))
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,16 @@ def test_a_reader_sees_at_once_whether_a_committed_notebook_is_quick(path):
     assert first.source.splitlines()[2] == wanted, f"the third line has to be: {wanted}"
 
 
+@pytest.mark.parametrize(
+    "path", [*NOTEBOOKS, *KEPT_NOTEBOOKS], ids=lambda p: f"{p.parts[-3]}-{p.stem}"
+)
+def test_notebooks_are_written_without_formulas(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        # The site has no typesetter of formulas: it would be loaded from elsewhere.
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\$[^$]+\$|\\[(\[]", cell.source), cell.source
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_site_says_what_it_shows(path, site):
     text = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
@@ -142,6 +156,32 @@ def test_the_site_says_what_it_shows(path, site):
     full = (KEPT / path.name).exists() or same
     assert ("Full settings" in text or "Full values" in text) == full
     assert ("Quick values" in text) != full
+    for word in ("It ran on 2", "with the package of that day"):
+        assert (word in text) == (KEPT / path.name).exists()
+    assert not re.search(r"<td>[^<]* ± ", text)
+
+
+def test_pictures_open_by_themselves(pages):
+    files = {
+        (path.name, picture)
+        for path, page in pages.items()
+        for picture in page.pictures
+        if "_images/" in picture
+    }
+    assert {"index.html", "04_principle.html"} <= {name for name, _ in files}
+    assert files <= {(path.name, link) for path, page in pages.items() for link in page.linked}
+
+
+def test_the_first_page_has_a_title_and_all_have_an_icon(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert "<title>BigLearn-EM" not in text
+    assert '<link rel="icon" href="_static/icon.svg"' in text
+    assert not list(site.rglob("webpack-macros.html"))
+
+
+def test_one_gets_from_the_report_to_the_site_and_from_the_site_to_the_code(site, pages):
+    assert "reproduction.html" in pages[site / "report.html"].targets
+    assert "https://github.com/owner/name" in pages[site / "index.html"].targets
 
 
 def test_pages_link_to_files_that_are_there():

@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+import biglearn_core
 from biglearn_core.reproduce import keep as keeping
 from biglearn_core.reproduce.keep import (
     FULL_LINE,
@@ -18,8 +19,10 @@ from biglearn_core.reproduce.keep import (
     QUICK_LINE,
     index_of,
     keep,
+    keep_figures,
     same_code,
 )
+from biglearn_core.system.paths import RESULTS
 
 
 def picture(side, seed=0):
@@ -29,7 +32,7 @@ def picture(side, seed=0):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def executed(*outputs, line=QUICK_LINE, count=1):
+def executed(*outputs, line=QUICK_LINE, count=1, end="2026-11-25T13:18:25.1"):
     """A notebook as papermill leaves it."""
     parameters = new_code_cell("seeds = [1]", metadata={"tags": ["parameters"]}, execution_count=1)
     injected = new_code_cell(
@@ -39,7 +42,8 @@ def executed(*outputs, line=QUICK_LINE, count=1):
     cell.metadata["execution"] = {"iopub.status.idle": "2026-11-25T13:18:24.641720Z"}
     cells = [new_markdown_cell(f"# Title\n\n{line}\n\nText."), parameters, injected, cell]
     kernel = {"name": "python3", "display_name": "Python 3"}
-    metadata = {"papermill": {"input_path": "/home/me/01.ipynb"}, "kernelspec": kernel}
+    papermill = {"input_path": "/home/me/01.ipynb", "end_time": end}
+    metadata = {"papermill": papermill, "kernelspec": kernel}
     return new_notebook(cells=cells, metadata=metadata)
 
 
@@ -48,15 +52,17 @@ def save(notebook, folder, name="01.ipynb"):
     (folder / name).write_text(nbformat.writes(notebook))
 
 
-def test_a_kept_notebook_says_that_it_is_full_and_names_no_machine_and_no_moment(tmp_path):
+def test_a_kept_notebook_says_that_it_is_full_and_names_no_machine_and_only_the_day(tmp_path):
     outputs = [new_output("stream", name=name, text=name) for name in ("stdout", "stderr")]
     save(executed(*outputs), tmp_path / "full")
     save(executed(), tmp_path / "full", "02.failed.ipynb")
     (path,) = keep(tmp_path / "full", tmp_path / "kept")
     text = path.read_text()
     assert FULL_LINE in nbformat.read(path, as_version=4).cells[0].source.splitlines()[2]
-    for absent in (QUICK_LINE, "/home/", "2026-", "stderr", "papermill"):
+    for absent in (QUICK_LINE, "/home/", "T13:18", "stderr", "papermill"):
         assert absent not in text
+    made = nbformat.reads(text, as_version=4).metadata["biglearn"]
+    assert made == {"executed": "2026-11-25", "version": biglearn_core.__version__}
     assert "stdout" in text
     assert "kernelspec" in text
     assert (tmp_path / "kept" / "README.md").read_text().endswith("- [01.ipynb](01.ipynb): Title\n")
@@ -84,6 +90,7 @@ def test_large_pictures_lose_colours_and_small_ones_nothing(tmp_path):
     [
         (executed(line="Some text."), "third line"),
         (executed(count=None), "not executed to its end"),
+        (executed(end=None), "not executed to its end"),
     ],
 )
 def test_what_is_not_whole_is_refused_and_nothing_is_written(tmp_path, notebook, text):
@@ -114,8 +121,54 @@ def test_what_is_kept_is_clean(path):
     assert path.stat().st_size < MOST_BYTES
     assert FULL_LINE in text
     assert QUICK_LINE not in text
+    made = nbformat.reads(text, as_version=4).metadata["biglearn"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", made["executed"])
+    assert made["version"]
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
 
 
 def test_the_list_of_what_is_kept_is_right():
     assert (KEPT / "README.md").read_text() == index_of(KEPT)
+
+
+def test_figures_are_copied_from_the_run_that_drew_them(tmp_path):
+    kept = tmp_path / "record" / "figures"
+    drawn = tmp_path / "gmm25" / "full" / "figures"
+    for folder in (kept, drawn):
+        folder.mkdir(parents=True)
+    (kept / "gmm25_boxes.png").write_bytes(b"old")
+    (kept / "fashion_scores.png").write_bytes(b"old")
+    (drawn / "boxes.png").write_bytes(b"new")
+    (drawn / "other.png").write_bytes(b"new")
+    assert keep_figures(tmp_path) == [kept / "gmm25_boxes.png"]
+    assert (kept / "gmm25_boxes.png").read_bytes() == b"new"
+    assert (kept / "fashion_scores.png").read_bytes() == b"old"
+    assert len(list(kept.iterdir())) == 2
+
+
+NOTEBOOKS_OF = {
+    "gmm25": "01_gmm25",
+    "realworld": "02_realworld",
+    "fashion": "03_fashionmnist",
+    "deep_clustering": "03_fashionmnist",
+    "principle": "04_principle",
+    "biglearn_gan": "05_biglearn_gan",
+}
+FIGURES = sorted((RESULTS / "record" / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
+def test_the_figures_of_record_are_those_of_the_kept_notebooks(path):
+    (name,) = {n for e, n in NOTEBOOKS_OF.items() if path.name.startswith(f"{e}_")}
+    kept = KEPT / f"{name}.ipynb"
+    if not kept.exists():
+        pytest.skip("no full run of this notebook has been kept")
+    figure = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    apart = []
+    for cell in nbformat.read(kept, as_version=4).cells:
+        for output in cell.get("outputs", ()):
+            if content := output.get("data", {}).get("image/png"):
+                shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
+                if shown.size == (figure.shape[1], figure.shape[0]):
+                    apart.append(np.abs(np.asarray(shown).astype(int) - figure).mean())
+    assert min(apart) < 0.1  # a kept notebook may have fewer colours
