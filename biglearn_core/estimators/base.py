@@ -176,7 +176,7 @@ class MixtureEstimator(FittedMixture):
             return
         structure = structure_of(self.covariance_type)
         standard = rows.unit(K)
-        floor = self.covariance_floor or default_floor(standard.Z, K)
+        floor = self.covariance_floor or default_floor(standard.Z, K, standard.sample_weight)
         data, floor_unit = standard, 1.0  # the latter in squared units of the data that are fitted
         if not structure.is_scale_invariant:
             data, floor_unit = standard.in_one_unit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -35,9 +36,10 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
     ----------
     mixture : mixture estimator, optional
         Fitted to the rows of every class, as clones; `BigLearnEM()` when not given.
-    priors : array-like of shape (C,), optional
-        Probabilities of the classes, in the order of `classes_`; their shares of the rows, by
-        weight, when not given.
+    priors : array-like of shape (C,) or mapping, optional
+        Probabilities of the classes, in the order of `classes_`, or by class: a dict, or a pandas
+        Series that the classes index, such as `y.value_counts(normalize=True)`. Their shares of the
+        rows, by weight, when not given.
     random_state : int, RandomState instance or None, default None
         Where it is given, it sets that of `mixture`.
 
@@ -115,7 +117,7 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
             self.classes_, z = np.unique(labels, return_inverse=True)
             relative = weights / weights.max()
             mass = np.bincount(z, weights=relative)
-            self.priors_ = _check_priors(self.priors, mass)
+            self.priors_ = _check_priors(self.priors, self.classes_, mass)
             self.mixture_estimators_ = []
             for c, name in enumerate(self.classes_):
                 rows = np.flatnonzero(z == c)
@@ -241,10 +243,10 @@ def _validate_labels(estimator: MixtureClassifier, y: ArrayLike, X: np.ndarray) 
     return labels
 
 
-def _check_priors(priors: ArrayLike | None, mass: np.ndarray) -> np.ndarray:
+def _check_priors(priors: Any, classes: np.ndarray, mass: np.ndarray) -> np.ndarray:
     if priors is None:
         return mass / mass.sum()
-    given = np.asarray(with_nan(priors), dtype=np.float64)
+    given = np.asarray(with_nan(_in_order(priors, classes.tolist())), dtype=np.float64)
     if given.shape != mass.shape:
         raise ValueError(
             f"priors have shape {given.shape}, but there are {len(mass)} classes: give one "
@@ -256,3 +258,19 @@ def _check_priors(priors: ArrayLike | None, mass: np.ndarray) -> np.ndarray:
             "their sum"
         )
     return given / given.sum()
+
+
+def _in_order(priors: Any, classes: list) -> Any:
+    """Sort by class what names the classes; a Series that only counts is taken as it stands."""
+    is_series = hasattr(priors, "index") and hasattr(priors, "to_dict")
+    if not (is_series or isinstance(priors, Mapping)):
+        return priors
+    named = priors.to_dict() if is_series else dict(priors)
+    if set(named) == set(classes):
+        return [named[name] for name in classes]
+    if is_series and list(named) == list(range(len(named))):
+        return priors
+    raise ValueError(
+        f"priors are given for {list(named)}, but the classes are {classes}: name these, or give "
+        "the probabilities in their order"
+    )

@@ -211,34 +211,34 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return self._criteria(X, sample_weight).icl
 
     def _criteria(self, X: ArrayLike, sample_weight: ArrayLike | None) -> Criteria:
-        means, total = self._means(X, sample_weight, self._log_density_and_certainty)
-        return self._charged(means, total)
+        means, total = self._means(X, sample_weight, self._terms_of_criteria)
+        return self._charged(means * total)
 
     def _criteria_of_rows(self, rows: HeldRows | PassedRows) -> Criteria:
         """Charge for the rows of a fit, of all processes."""
         if isinstance(rows, HeldRows):
-            answer = self._log_density_and_certainty
-            return self._charged(*self._means_of(ArrayRows(rows.given), rows.given_weight, answer))
+            source, answer = ArrayRows(rows.given), self._terms_of_criteria
+            means, total = self._means_of(source, rows.given_weight, answer)
+            return self._charged(means * total)
         sums = rows.source.fold(self._sums_of_block, np.add, progress=rows.progress)
         found = torch.from_numpy(np.zeros(3) if sums is None else sums)
-        *means, total = rows.processes.sum([found])[0].tolist()
-        return self._charged(np.array(means) / total, total)
+        return self._charged(rows.processes.sum([found])[0].numpy())
 
     def _sums_of_block(self, block: Block) -> np.ndarray:
-        """Σ w log p, Σ w times the certainty, Σ w over a block that a fit has checked."""
+        """Add up the terms of the criteria over a block that a fit has checked."""
         rows, weights = block.rows, block.weights
         weights = np.ones(len(rows)) if weights is None else weights
         rows, weights = rows[weights > 0], weights[weights > 0]
-        found = self._log_density_and_certainty(self._evaluate(rows), rows)
-        return np.append(found @ weights, weights.sum())
+        return self._terms_of_criteria(self._evaluate(rows), rows) @ weights
 
-    def _charged(self, means: np.ndarray, total: float) -> Criteria:
-        """Charge for the parameters, given the mean log density and certainty of so many rows."""
-        log_density, certainty = means.tolist()
+    def _charged(self, sums: np.ndarray) -> Criteria:
+        """Charge for the parameters, given the sums of log densities, certainties and rows."""
+        log_density, certainty, n_rows = sums.tolist()
+        if n_rows == 0:
+            raise ValueError("no row has a value: there is nothing to compare a mixture with")
         n_parameters = self.mixture_.n_parameters
-        deviance = -2 * log_density * total
-        bic = deviance + n_parameters * math.log(total)
-        return Criteria(deviance + 2 * n_parameters, bic, bic - 2 * certainty * total)
+        bic = -2 * log_density + n_parameters * math.log(n_rows)
+        return Criteria(-2 * log_density + 2 * n_parameters, bic, bic - 2 * certainty)
 
     def summary(self, X: ArrayLike | None = None) -> pandas.DataFrame:
         """Describe the components in a table, one row each, in their order.
@@ -526,9 +526,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
         with np.errstate(over="ignore"):
             return log_density.astype(rows.dtype)
 
-    def _log_density_and_certainty(self, evaluation: Evaluation, rows: np.ndarray) -> np.ndarray:
+    def _terms_of_criteria(self, evaluation: Evaluation, rows: np.ndarray) -> np.ndarray:
+        """Log density, log of the largest responsibility, and one, or zeros without any value."""
         certainty = evaluation.responsibilities().amax(dim=0).log().numpy()
-        return np.stack([self._log_density(evaluation, rows).astype(np.float64), certainty])
+        known = ~np.isnan(rows).all(axis=1)
+        log_density = self._log_density(evaluation, rows).astype(np.float64)
+        return np.stack([log_density, np.where(known, certainty, 0), known])
 
     def _evaluate(self, rows: np.ndarray, first: int = 0) -> Evaluation:
         """Components at validated rows, in float64 at unit scale."""

@@ -14,7 +14,9 @@ import torch
 from scipy.stats import chi2
 from sklearn.metrics import nan_euclidean_distances
 
-__all__ = ["DEFAULT_FLOOR", "default_floor", "least_variance", "local_variance"]
+from biglearn_core.estimators.correlations import Correlations, correlations
+
+__all__ = ["DEFAULT_FLOOR", "default_floor", "local_variance"]
 
 # A hundredth of a feature's standard deviation, squared.
 DEFAULT_FLOOR = 1e-4
@@ -23,10 +25,12 @@ DEFAULT_FLOOR = 1e-4
 # alone that are ten times as long as wide.
 _SHARE_OF_LOCAL_VARIANCE = 0.1
 
-# The floor is at most this share of the least eigenvalue of the correlations, unless that is such a
-# part of the largest: then it is rounding.
+# The floor is at most this share of the least eigenvalue of the correlations that is more than the
+# rounding of values leaves (a share of the largest; values up to 300 deviations from zero), and of
+# the least variance of a feature, where some eigenvalue is no more than that.
 _SHARE_OF_LEAST_VARIANCE = 0.5
-_REDUNDANT = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-10}
+_SHARE_OF_LEAST_FEATURE = 0.1
+_ROUNDED_VARIANCE = {np.dtype(np.float32): 1e-10, np.dtype(np.float64): 0.0}
 
 # Least floors, which a dtype can tell from rounding.
 _LEAST = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-16}
@@ -46,7 +50,9 @@ _ROWS_AT_ONCE = 10_000
 _ROUNDING = 1e-7
 
 
-def default_floor(Z: np.ndarray, n_components: int) -> float:
+def default_floor(
+    Z: np.ndarray, n_components: int, sample_weight: np.ndarray | None = None
+) -> float:
     """Choose the least eigenvalue of covariances for data at unit scale.
 
     Parameters
@@ -55,47 +61,35 @@ def default_floor(Z: np.ndarray, n_components: int) -> float:
         Distinct rows; NaN where missing.
     n_components : int
         K.
+    sample_weight : ndarray of shape (N,), optional
 
     Returns
     -------
     floor : float
         1e-4, or a tenth of the local variance where that is less, or half the variance of the rows
         along the direction in which features repeat each other most, where that is less still: one
-        Gaussian of strongly correlated features is no component on the floor.
+        Gaussian of strongly correlated features is no component on the floor. Where some repeat
+        others but for rounding, a tenth of the least variance of a feature, to which the floor
+        along that direction is added.
     """
     local = _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)
-    thin = _SHARE_OF_LEAST_VARIANCE * least_variance(Z)
-    return max(_LEAST[Z.dtype], min(DEFAULT_FLOOR, local, thin))
+    return max(
+        _LEAST[Z.dtype], min(DEFAULT_FLOOR, local, _thin(correlations(Z, sample_weight), Z.dtype))
+    )
 
 
-def least_variance(Z: np.ndarray) -> float:
-    """Least variance of the rows along any direction.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (N, D)
-        Distinct rows; NaN where missing.
-
-    Returns
-    -------
-    variance : float
-        Of features whose variance is at most one; constant ones do not count. Infinite where it is
-        that of rounding, as with features that repeat others, and where values are missing or there
-        are no more rows than features.
-    """
-    N, D = Z.shape
-    if N <= D or np.isnan(Z).any():
+def _thin(found: Correlations, dtype: np.dtype) -> float:
+    """Floor that leaves one Gaussian of all rows alone; infinite where no feature varies."""
+    if len(found.deviations) == 0:
         return math.inf
-    gaps = Z.astype(np.float64) - Z.mean(axis=0, dtype=np.float64)
-    deviations = np.sqrt((gaps * gaps).mean(axis=0))
-    gaps = gaps[:, deviations > 0] / deviations[deviations > 0]
-    correlations = gaps.T @ gaps / N if gaps.size else np.ones((1, 1))
-    values = np.linalg.eigvalsh(correlations)
-    if values[0] <= _REDUNDANT[Z.dtype] * values[-1]:
-        return math.inf
+    values = np.linalg.eigvalsh(found.matrix)
+    rounding = max(found.resolution, _ROUNDED_VARIANCE[dtype])
+    n_null = int((values <= rounding * values[-1]).sum())
     # Features of many equal values have scales beyond their deviations.
-    narrow = np.minimum(deviations[deviations > 0], 1) if gaps.size else np.ones(1)
-    return float(np.linalg.eigvalsh(narrow[:, None] * correlations * narrow)[0])
+    narrow = np.minimum(found.deviations, 1)
+    least = np.linalg.eigvalsh(narrow[:, None] * found.matrix * narrow)[n_null]
+    most_added = _SHARE_OF_LEAST_FEATURE * narrow.min() ** 2 if n_null else math.inf
+    return float(min(_SHARE_OF_LEAST_VARIANCE * least, most_added))
 
 
 def local_variance(Z: np.ndarray, n_components: int) -> float:

@@ -4,6 +4,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logsumexp
 from sklearn.base import clone
@@ -88,6 +89,26 @@ def test_probabilities_are_bayes_rule_on_the_densities_of_the_classes():
     np.testing.assert_allclose(model.decision_function(X), joint[:, 1] - joint[:, 0])
     iris, species = load_iris(return_X_y=True)
     assert MixtureClassifier().fit(iris, species).decision_function(iris).shape == (150, 3)
+
+
+def test_priors_by_class_are_taken_by_class():
+    X, y = load_iris(return_X_y=True)
+    X, names = X[20:], np.array(["b", "c", "a"])[y][20:]
+    ordered = MixtureClassifier(priors=[0.5, 0.2, 0.3]).fit(X, names)
+    for priors in (
+        {"b": 0.2, "c": 0.3, "a": 0.5},
+        pd.Series({"c": 0.3, "a": 0.5, "b": 0.2}),
+        pd.Series([0.5, 0.2, 0.3]),
+    ):
+        model = MixtureClassifier(priors=priors).fit(X, names)
+        np.testing.assert_array_equal(model.priors_, ordered.priors_)
+    shares = pd.Series(names).value_counts(normalize=True)
+    assert list(shares.index) != sorted(shares.index)
+    model = MixtureClassifier(priors=shares).fit(X, names)
+    np.testing.assert_allclose(model.priors_, MixtureClassifier().fit(X, names).priors_)
+    for wrong in ({"a": 0.5, "b": 0.5}, pd.Series({"a": 0.5, "b": 0.2, "d": 0.3})):
+        with pytest.raises(ValueError, match=r"but the classes are \['a', 'b', 'c'\]"):
+            MixtureClassifier(priors=wrong).fit(X, names)
 
 
 def test_priors_may_be_given():

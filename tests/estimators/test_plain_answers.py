@@ -197,3 +197,104 @@ def test_a_criterion_of_ones_own_gets_the_names_of_the_features():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert selection.fit(frame).n_components_ == 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_without_any_value_are_no_rows_to_a_criterion(weighted):
+    rng = np.random.default_rng(0)
+    X = blobs(0, n=150)
+    weights = rng.integers(1, 4, 300) if weighted else None
+    more = np.concatenate([X, np.full((3000, X.shape[1]), np.nan)])
+    more_weights = np.concatenate([weights, np.ones(3000)]) if weighted else None
+    model = BigLearnEM(2, random_state=0).fit(X)
+    for criterion in (model.aic, model.bic, model.icl):
+        expected = criterion(X, sample_weight=weights)
+        assert criterion(more, sample_weight=more_weights) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="no row has a value"):
+        model.bic(more[300:])
+
+
+def with_indicator(seed=0, N=400):
+    """An indicator, a number, and a target that is linear in both."""
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.random(N) < 0.3, rng.normal(size=N)])
+    return X, 3 * X[:, 0] + X[:, 1] + 0.1 * rng.normal(size=N)
+
+
+@pytest.mark.parametrize("gap", ["one value", "one row", "a fifth"])
+def test_gaps_do_not_blur_indicators(gap):
+    X, y = with_indicator()
+    gaps = X.copy()
+    if gap == "a fifth":
+        gaps[np.random.default_rng(1).random(X.shape) < 0.2] = np.nan
+    elif gap == "one value":
+        gaps[0, 1] = np.nan
+    else:
+        gaps, y = np.r_[gaps, [[np.nan, np.nan]]], np.append(y, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regressor = MixtureRegressor(BigLearnEM(1)).fit(gaps[: len(X)], y[: len(X)])
+        joint = BigLearnEM(1).fit(np.column_stack([gaps, y]))
+    mean, deviation = regressor.predict([[0, 0], [1, 0.0]], return_std=True)
+    np.testing.assert_allclose(mean, [0, 3], atol=0.03)
+    np.testing.assert_allclose(deviation, 0.1, rtol=0.15)
+    complete = np.column_stack([X, y[: len(X)]])
+    if gap != "a fifth":
+        best = BigLearnEM(1).fit(complete).score(complete)
+        assert joint.score(complete) == pytest.approx(best, abs=1e-2)
+
+
+def test_one_hot_columns_that_sum_to_one_do_not_blur_each_other():
+    rng = np.random.default_rng(0)
+    x, city = rng.normal(size=300), rng.integers(0, 3, 300)
+    dummies = np.eye(3)[city]
+    y = x + dummies @ [0, 5, 9] + 0.1 * rng.normal(size=300)
+    errors = []
+    for columns in (dummies, dummies[:, 1:]):
+        X = np.column_stack([x, columns])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of the columns that are redundant
+            mean, deviation = MixtureRegressor(BigLearnEM(1)).fit(X, y).predict(X, return_std=True)
+        errors.append(np.sqrt(np.mean((mean - y) ** 2)))
+        np.testing.assert_allclose(deviation, errors[-1], rtol=0.05)
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+def test_columns_that_repeat_others_add_little_to_the_variance_of_an_indicator():
+    X, _ = with_indicator()
+    b, x = X.T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = BigLearnEM(1).fit(np.column_stack([x, b, 1 - b, x + b]))
+    assert b.var() <= model.covariances_[0][1, 1] < 1.15 * b.var()
+
+
+@pytest.mark.parametrize(
+    ("noise", "dtype", "gap"),
+    [
+        (1e-2, np.float32, False),
+        (3e-3, np.float32, False),
+        (1e-3, np.float32, False),
+        (3e-3, np.float64, True),
+        (1e-4, np.float64, True),
+        (1e-6, np.float64, False),
+    ],
+)
+def test_a_close_relation_keeps_its_deviation(noise, dtype, gap):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    y = X @ [2, 1] + noise * rng.normal(size=500)
+    if gap:
+        X[0, 1] = np.nan
+    _, deviation = (
+        MixtureRegressor(BigLearnEM(1))
+        .fit(X.astype(dtype), y.astype(dtype))
+        .predict(X[1:2].astype(dtype), return_std=True)
+    )
+    assert deviation[0] == pytest.approx(noise, rel=0.1)
+
+
+def test_tables_of_few_values_have_the_moments_of_all_their_rows():
+    X = (np.random.default_rng(0).random((2000, 2)) < [0.02, 0.3]).astype(float)
+    model = BigLearnEM(1).fit(X)
+    np.testing.assert_allclose(model.covariances_[0], np.cov(X.T, bias=True), rtol=1e-6)
