@@ -6,6 +6,7 @@ import math
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -526,3 +527,24 @@ def test_a_mixture_is_shown_in_three_lines():
     shown = repr(GMM([0.25, 0.75], np.zeros((2, 2)), tied, covariance_type="tied"))
     assert "covariance_type='tied'" in shown
     assert "weights: 0.25, 0.75" in shown
+
+
+def test_arrays_in_any_order_of_bytes_and_strides_are_taken():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    parts = ([0.4, 0.6], [[0.0, 1.0], [3.0, 2.0]], [np.eye(2)] * 2)
+    model = GMM(*parts, feature_names=["a", "b"])
+    expected = model.log_prob(X)
+    backwards = X[::-1].copy()
+    np.testing.assert_array_equal(model.log_prob(backwards[::-1]), expected)
+    np.testing.assert_array_equal(model.log_prob(X.astype(">f8")), expected)
+    frame = pd.DataFrame(X[:, ::-1].copy(), columns=["b", "a"])
+    np.testing.assert_array_equal(model.log_prob(frame), expected)
+    swapped = model.marginal(np.array([0, 1])[::-1])
+    assert torch.equal(swapped.means, model.means[:, [1, 0]])
+    assert torch.equal(model.transform(np.eye(2)[::-1]).means, swapped.means)
+    conditional = model.condition([0], np.array([9.0, 1.0])[::2][::-1])
+    assert torch.equal(conditional.means, model.condition([0], [9.0]).means)
+    for convert in (lambda a: np.asarray(a)[::-1].copy()[::-1], lambda a: np.array(a, ">f8")):
+        again = GMM(*map(convert, parts))
+        assert torch.equal(again.means, model.means)
+        assert torch.equal(again.covariances, model.covariances)

@@ -295,7 +295,7 @@ class ConditionalLaw:
         TypeError, ValueError
             When `q` is no number above zero and below one, nor a sequence of such.
         """
-        if np.ndim(q) > 1:
+        if np.ndim(q) > 1 or np.size(q) == 0:
             raise ValueError(
                 f"q must be a number or a sequence of numbers, got shape {np.shape(q)}"
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -187,6 +188,11 @@ class _Candidates:
         charged = estimator._criteria_of_rows(self._rows)
         if callable(self._criterion):
             value = float(self._criterion(estimator, self._given, self._rows.given_weight))
+            if math.isnan(value):
+                raise ValueError(
+                    f"criterion gave nan for {n_components} components of type {covariance_type}: "
+                    "give a number, inf for a mixture that is not to be chosen"
+                )
         else:
             withheld = estimator._gain_of_thinness + estimator._gain_of_floor
             value = getattr(charged, self._criterion) + 2 * self._rows.n_rows * withheld
@@ -254,8 +260,8 @@ class MixtureSelection(MixtureEstimator):
         that are apart (BIC plus twice the entropy of the labels). What thin components add to the
         likelihood is not counted (see `plain_likelihood` of `BigLearnEM`). A callable is asked as
         criterion(estimator, X, sample_weight) of a fitted BigLearnEM, X a data frame where features
-        have names, and taken as it is; of rows
-        that are read in passes X is the source, with their weights in it.
+        have names, and taken as it is, inf where a mixture is not to be chosen; of rows that are
+        read in passes X is the source, with their weights in it.
     covariance_floor, covariance_prior, max_iter, tol, n_init, plain_likelihood
         Of every fit, as in `BigLearnEM`.
     random_state, device
@@ -439,6 +445,10 @@ converged_, n_iter_, history_, n_features_in_, feature_names_in_
         wanted: str | Sequence[str] = self.covariance_type
         if isinstance(wanted, str):
             wanted = COVARIANCE_TYPES if wanted == "all" else (wanted,)
+        if not isinstance(wanted, Iterable):
+            raise ValueError(
+                f'covariance_type must be "all", a type or a sequence of types, got {wanted!r}'
+            )
         types = list(dict.fromkeys(structure_of(name).name for name in wanted))
         if not types:
             raise ValueError('covariance_type is empty; name at least one, or "all"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
@@ -108,6 +109,9 @@ def explore(
                 "them out"
             )
         return Explorer(FittedOnRows(model_or_name, X), **view)
+    known = [field.name for field in fields(Settings)]
+    if unknown := [name for name in settings if name not in known]:
+        raise TypeError(f"explore has no setting {', '.join(unknown)}; it has {', '.join(known)}")
     table = _table(model_or_name, X, seed=settings.get("seed", 0), n_rows=n_rows)
     settings = {"n_components": table.n_components, **settings}
     return Explorer(SideBySide(table, Settings(**settings)), **view)

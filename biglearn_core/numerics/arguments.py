@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from biglearn_core.numerics.tables import with_nan
+from biglearn_core.numerics.tables import native, with_nan
 
 __all__ = [
     "ROUNDING",
@@ -146,7 +146,7 @@ def check_index(
     if isinstance(index, list | tuple) and 0 < sum(map(_is_bool, index)) < len(index):
         raise ValueError(f"index must be coordinates or a mask, got some of each: {index}")
     try:
-        index = torch.as_tensor(index, device=device)
+        index = torch.as_tensor(native(index), device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"index must be a list of coordinates, got {index!r}") from error
     if index.dtype == torch.bool:
@@ -187,7 +187,7 @@ def check_values(values: Tensor | ArrayLike, n: int, like: Tensor) -> Tensor:
     """
     try:
         if not isinstance(values, Tensor):
-            values = np.array(with_nan(values))
+            values = native(with_nan(values))
         values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"values must be a list of numbers, got {values!r}") from error
@@ -220,7 +220,7 @@ def check_map(A: Tensor, like: Tensor) -> Tensor:
     ValueError
         When it is of another shape, not finite or not of full row rank.
     """
-    A = torch.as_tensor(A, dtype=like.dtype, device=like.device)
+    A = torch.as_tensor(native(A), dtype=like.dtype, device=like.device)
     if A.ndim != 2 or A.shape[1] != like.shape[1]:
         raise ValueError(f"A must have shape (d, {like.shape[1]}), got {tuple(A.shape)}")
     if not torch.isfinite(A).all():

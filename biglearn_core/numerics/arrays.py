@@ -15,7 +15,7 @@ from torch import Tensor
 
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.names import named_columns
-from biglearn_core.numerics.tables import with_nan
+from biglearn_core.numerics.tables import native, with_nan
 
 __all__ = ["ArrayEvaluation", "in_kind", "parameter_of", "points_of"]
 
@@ -136,7 +136,7 @@ def points_of(X: ArrayLike, *, like: Tensor) -> Tensor:
         ensure_min_features=0,
         input_name="X",
     )
-    return torch.tensor(array, dtype=like.dtype, device=like.device)
+    return torch.tensor(native(array), dtype=like.dtype, device=like.device)
 
 
 def parameter_of(name: str, value: Any) -> Tensor:
@@ -167,4 +167,4 @@ def parameter_of(name: str, value: Any) -> Tensor:
         raise TypeError(
             f"{name} must be a tensor or an array of numbers, got {type(value).__name__}"
         )
-    return torch.tensor(array, dtype=torch.float64)
+    return torch.tensor(native(array), dtype=torch.float64)

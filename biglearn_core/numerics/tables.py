@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["holds_float32", "is_frame", "with_nan"]
+__all__ = ["holds_float32", "is_frame", "native", "with_nan"]
 
 _MISSING = ("NAType", "NaTType")
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -39,8 +39,12 @@ def with_nan(X: Any) -> Any:
         return (X.double() if X.dtype in (torch.float16, torch.bfloat16) else X).numpy()
     if hasattr(X, "collect_schema") and hasattr(X, "collect"):
         raise TypeError(f"X is a {type(X).__name__}, which holds no values yet: call X.collect()")
+    if hasattr(X, "to_pandas") and hasattr(X, "schema") and not is_frame(X):  # a pyarrow.Table
+        X = X.to_pandas()
     if is_frame(X):
         return _frame_with_nan(X)
+    if hasattr(X, "dtype") and not isinstance(X, np.ndarray):
+        _check_kind("X", X.dtype)  # one column of a frame
     if isinstance(X, list | tuple):
         X = _as_objects(X)
     if isinstance(X, np.ma.MaskedArray):
@@ -56,6 +60,24 @@ def with_nan(X: Any) -> Any:
     if X.dtype.kind == "f":
         return X.astype(X.dtype.newbyteorder("="), copy=False)
     return _objects_with_nan("X", X) if X.dtype.kind == "O" else X
+
+
+def native(X: Any) -> Any:
+    """Lay an array out as torch takes it: in the byte order of the machine, and not backwards.
+
+    Parameters
+    ----------
+    X : array-like or Tensor
+
+    Returns
+    -------
+    X : Tensor or ndarray
+    """
+    if isinstance(X, torch.Tensor):
+        return X
+    array = np.asarray(X)
+    backwards = any(stride < 0 for stride in array.strides)
+    return (array.copy() if backwards else array).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def is_frame(X: Any) -> bool:
@@ -86,7 +108,7 @@ def holds_float32(X: Any) -> bool:
     -------
     single : bool
     """
-    return hasattr(X, "columns") and {str(d).lower() for d in X.dtypes} == {"float32"}
+    return is_frame(X) and {str(d).lower() for d in X.dtypes} == {"float32"}
 
 
 def _frame_with_nan(frame: Any) -> Any:

@@ -136,6 +136,8 @@ def test_thin_components_do_not_win():
         ({"max_components": 2, "min_components": 3}, "max_components"),
         ({"covariance_type": "round"}, "covariance_type must be one of"),
         ({"covariance_type": ()}, "covariance_type is empty"),
+        ({"covariance_type": 3}, "covariance_type must be"),
+        ({"criterion": lambda *_: np.nan}, "criterion gave nan for 1 components of type"),
         ({"criterion": "cv"}, "criterion must be callable or one of bic, icl, aic"),
         ({"min_components": 1000}, "exceeds the number of rows"),
         ({"min_components": 2.5}, "min_components"),

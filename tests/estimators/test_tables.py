@@ -6,10 +6,11 @@ import decimal
 import numpy as np
 import pandas
 import polars
+import pyarrow
 import pytest
 import torch
 
-from biglearn_core import BigLearnEM
+from biglearn_core import BigLearnEM, MixtureRegressor
 from biglearn_core.estimators.rows import validate_rows
 
 HIDDEN = 777.0  # what lies under a mask
@@ -181,6 +182,36 @@ def test_dates_and_durations_are_told(written):
     where = "column 'a'" if "frame" in written or "polars" in written else "X"
     with pytest.raises(TypeError, match=f"{where} holds dates or durations: turn them into"):
         read(DATES[written])
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        pandas.Series(pandas.date_range("2020", periods=20)),
+        pandas.date_range("2020", periods=20),
+        pandas.Series(pandas.to_timedelta(range(20), unit="D")),
+        polars.Series([DAY] * 20),
+    ],
+    ids=["series", "index", "durations", "polars"],
+)
+def test_targets_and_weights_are_no_dates(days):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    for fit in (
+        lambda: MixtureRegressor().fit(X, days),
+        lambda: BigLearnEM().fit(X, sample_weight=days),
+    ):
+        with pytest.raises(TypeError, match="holds dates or durations"):
+            fit()
+
+
+def test_arrow_tables_are_frames():
+    rows = frame(values())
+    table = pyarrow.Table.from_pandas(rows)
+    assert table.column(0).null_count > 0
+    model, expected = (BigLearnEM(random_state=0).fit(X) for X in (table, rows))
+    assert list(model.feature_names_in_) == list(rows.columns)
+    np.testing.assert_array_equal(model.means_, expected.means_)
+    np.testing.assert_array_equal(model.score_samples(table), expected.score_samples(rows))
 
 
 def test_a_lazy_frame_is_told():

@@ -69,7 +69,7 @@ def test_own_rows_come_alone_or_with_a_name():
         (("Iris", IRIS), {}, ValueError, "leave X out, or call it otherwise"),
         ((IRIS, IRIS), {}, TypeError, "neither a fitted model nor a name"),
         (("Irys",), {}, ValueError, "did you mean 'Iris'"),
-        (("Iris",), {"n_compnents": 3}, TypeError, "n_compnents"),
+        (("Iris",), {"n_compnents": 3}, TypeError, "no setting n_compnents; it has n_comp"),
         (("Iris",), {"features": 0}, ValueError, "features must be two"),
         (("Iris",), {"features": ["a", "b"]}, ValueError, "no feature 'a'"),
         (("Iris",), {"coverage": 1.0}, ValueError, "below 1"),
