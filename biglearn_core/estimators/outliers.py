@@ -191,11 +191,11 @@ class MixtureOutlierDetector(OutlierMixin, BaseEstimator):
     def _level_of(self, known: np.ndarray) -> float:
         if not known.any():
             return 0.0
-        draws = self._draws
-        if not known.all():
-            draws = draws[:_N_DRAWS_WITH_GAPS].copy()
-            draws[:, ~known] = np.nan
-        log_density = self.mixture_estimator_.score_samples(draws)
+        if known.all():
+            log_density = self.mixture_estimator_.score_samples(self._draws)
+        else:
+            marginal = self.mixture_estimator_.mixture_.marginal(known)
+            log_density = marginal.log_prob(self._draws[:_N_DRAWS_WITH_GAPS, known])
         return float(np.quantile(log_density.astype(np.float64), _ALPHA))
 
     def __sklearn_tags__(self) -> Tags:
