@@ -131,5 +131,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command has."""
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument(
+        "--quiet", action="store_true", help="show no progress; predict and sample print nothing"
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error was raised")

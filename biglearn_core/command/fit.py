@@ -24,8 +24,8 @@ from biglearn_core.command.arguments import (
 from biglearn_core.command.errors import CommandError
 from biglearn_core.command.output import check_output
 from biglearn_core.command.ranks import Ranks
-from biglearn_core.command.rows import open_part
-from biglearn_core.estimators import BigLearnEM, MixtureSelection
+from biglearn_core.command.rows import files_read, open_part
+from biglearn_core.estimators import BigLearnEM, MixtureSelection, given
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.system.progress import is_watched
 from biglearn_core.system.stopwatch import Stopwatch
@@ -119,10 +119,13 @@ def run(options: Namespace, ranks: Ranks) -> None:
     """
     estimator = _estimator(options)
     state, processes = _checkpoint(options), ranks.processes
-    check_output(options.out, suffix=".npz", inputs=options.rows, processes=processes)
+    inputs = files_read(options, processes.size)
+    check_output(options.out, suffix=".npz", inputs=inputs, processes=processes)
     settings: dict[str, Any] = {}
     if state is not None:
-        inputs = [*options.rows, options.out]
+        if state.resolve() == options.out.resolve():
+            raise CommandError(f"--checkpoint and --out are both {state}: name two files")
+        inputs = files_read(options, processes.size)
         check_output(state, suffix=".npz", inputs=inputs, processes=processes)
         settings["checkpoint"] = state
     watch = Stopwatch()
@@ -130,7 +133,10 @@ def run(options: Namespace, ranks: Ranks) -> None:
     estimator.fit(rows, **settings)
     seconds = watch.read()
     n_rows = sum(int(n[0]) for n in processes.gather(np.array([rows.n_rows])))
-    processes.together(lambda: _keep(estimator, options, state, processes.rank))
+    # Few rows are held, and their fit has no state: one that lies there is of another fit.
+    in_passes = n_rows * rows.n_features > given.HELD_NUMBERS
+    spent = state if in_passes and options.checkpoint is None else None
+    processes.together(lambda: _keep(estimator, options.out, spent, processes.rank))
     if processes.rank == 0:
         facts = _facts(estimator, n_rows, seconds, processes.size)
         print(json.dumps(facts | {"out": str(options.out)}) if options.json else _told(facts))
@@ -208,13 +214,13 @@ def _checkpoint(options: Namespace) -> Path | None:
 
 
 def _keep(
-    estimator: BigLearnEM | MixtureSelection, options: Namespace, state: Path | None, rank: int
+    estimator: BigLearnEM | MixtureSelection, out: Path, spent: Path | None, rank: int
 ) -> None:
     if rank > 0:
         return
-    estimator.mixture_.save(options.out)
-    if state is not None and options.checkpoint is None:
-        state.unlink(missing_ok=True)
+    estimator.mixture_.save(out)
+    if spent is not None:
+        spent.unlink(missing_ok=True)
 
 
 def _facts(

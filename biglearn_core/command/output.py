@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from biglearn_core.command.errors import CommandError
+from biglearn_core.command.rows import OWN
 from biglearn_core.system.persistence import write_atomically
 from biglearn_core.system.processes import Processes
 
@@ -22,7 +23,7 @@ def check_output(
     path: Path,
     *,
     suffix: str,
-    inputs: Sequence[str | Path],
+    inputs: Iterable[Path],
     processes: Processes,
     of_each: bool = False,
 ) -> None:
@@ -33,8 +34,8 @@ def check_output(
     path : Path
     suffix : str
         Of the files that the command writes.
-    inputs : sequence of path-like
-        What is read.
+    inputs : iterable of Path
+        Files that are read; gone through only where there is a file that would be overwritten.
     processes : Processes
         Of which the first writes.
     of_each : bool, default False
@@ -44,7 +45,9 @@ def check_output(
     ------
     CommandError
         When it is another kind of file, a folder, one of the inputs, or in a folder that cannot be
-        written.
+        written; when one process writes, and the name has a place for its number.
+    OSError
+        When the inputs cannot be listed.
     ProcessesError
         When another process has failed.
     """
@@ -117,12 +120,15 @@ def write_rows(
         processes.together(stack.close)
 
 
-def _check(path: Path, suffix: str, inputs: Sequence[str | Path]) -> None:
+def _check(path: Path, suffix: str, inputs: Iterable[Path]) -> None:
+    if OWN in str(path):
+        raise CommandError(f"{path} is one file, of process 0 alone: leave {OWN} out of its name")
     if path.suffix != suffix:
         raise CommandError(f"{path} is to be a {suffix} file: give it that suffix")
     if path.is_dir():
         raise CommandError(f"{path} is a folder: name a file to write")
-    if any(Path(name).exists() and path.exists() and path.samefile(name) for name in inputs):
+    # Not by name: a link, a folder in between, or a hard link may lead to the same file.
+    if path.exists() and any(file.exists() and path.samefile(file) for file in inputs):
         raise CommandError(f"{path} is one of the files that are read: name another one to write")
     folder = path.absolute().parent
     while not folder.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from biglearn_core.command.arguments import add_common, add_device, add_model, a
 from biglearn_core.command.model import open_model
 from biglearn_core.command.output import check_output, write_rows
 from biglearn_core.command.ranks import Ranks
-from biglearn_core.command.rows import OWN, open_part_for
+from biglearn_core.command.rows import OWN, files_read, open_part_for
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.processes import ALONE
 
@@ -65,7 +66,7 @@ def run(options: Namespace, ranks: Ranks) -> None:
     """
     processes, of_each = ranks.processes, OWN in options.out
     out = Path(options.out.replace(OWN, str(processes.rank)))
-    inputs = [options.model, *options.rows]
+    inputs = chain([options.model], files_read(options, processes.size))
     check_output(out, suffix=".npy", inputs=inputs, processes=processes, of_each=of_each)
     model = processes.together(lambda: open_model(options.model))
     source = open_part_for(model, options, ranks)
@@ -83,3 +84,5 @@ def run(options: Namespace, ranks: Ranks) -> None:
         processes=ALONE if of_each else processes,
     )
     processes.wait()
+    if processes.rank == 0 and not options.quiet:
+        print(f"written to {options.out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from biglearn_core.command.errors import CommandError
@@ -13,10 +13,12 @@ from biglearn_core.rows.opening import open_rows
 from biglearn_core.rows.parquet import PARQUET_SUFFIXES, files_below
 from biglearn_core.rows.source import RowSource
 
-__all__ = ["OWN", "open_part", "open_part_for"]
+__all__ = ["OWN", "files_read", "open_part", "open_part_for"]
 
 # Stands for the number of the process in names of files.
 OWN = "{rank}"
+
+_NPY_SUFFIXES = (".npy", ".npz")
 
 
 def open_part(
@@ -39,18 +41,27 @@ def open_part(
 
     Raises
     ------
+    CommandError
+        When columns are named, and the files have none.
     OSError, ValueError, TypeError, ImportError
         As `open_rows`.
     ProcessesError
         When another process has failed.
     """
     rank = str(ranks.processes.rank)
+    paths = [path.replace(OWN, rank) for path in options.rows]
     weight = getattr(options, "weight", None)
     sample_weight = getattr(options, "sample_weight", None)
 
     def opened() -> RowSource:
+        for option, value in (("--columns", options.columns), ("--weight", weight)):
+            if value is not None and Path(paths[0]).exists() and not _is_parquet(paths[0]):
+                raise CommandError(
+                    f"{option} names columns of Parquet files, and {paths[0]} holds none: leave it "
+                    "out"
+                )
         return open_rows(
-            [path.replace(OWN, rank) for path in options.rows],
+            paths,
             columns=columns or options.columns,
             weight=weight,
             sample_weight=None if sample_weight is None else sample_weight.replace(OWN, rank),
@@ -62,6 +73,33 @@ def open_part(
     if options.local_rows:
         return source.part(ranks.local_rank, ranks.local_size)
     return source.part(ranks.processes.rank, ranks.processes.size)
+
+
+def files_read(options: Namespace, n_processes: int) -> Iterator[Path]:
+    """List the files of rows and weights that a command reads.
+
+    Parameters
+    ----------
+    options : Namespace
+        As in `open_part`.
+    n_processes : int
+
+    Yields
+    ------
+    path : Path
+        Those of every process, whose number stands in the place of {rank}; of a folder the files
+        in it.
+    """
+    weights = getattr(options, "sample_weight", None)
+    for name in [*options.rows, *([] if weights is None else [weights])]:
+        for own in dict.fromkeys(name.replace(OWN, str(rank)) for rank in range(n_processes)):
+            path = Path(own)
+            if not path.is_dir():
+                yield path
+            elif found := list(files_below(path, PARQUET_SUFFIXES)):
+                yield from found
+            else:
+                yield from files_below(path, _NPY_SUFFIXES)
 
 
 def open_part_for(model: GMM, options: Namespace, ranks: Ranks) -> RowSource:
@@ -85,7 +123,10 @@ def open_part_for(model: GMM, options: Namespace, ranks: Ranks) -> RowSource:
     Exception
         As `open_part`.
     """
-    names = model.feature_names if options.columns is None and _is_parquet(options) else None
+    names = model.feature_names if options.columns is None else None
+    if names is not None:
+        first = options.rows[0].replace(OWN, str(ranks.processes.rank))
+        names = names if ranks.processes.together(lambda: _is_parquet(first)) else None
     try:
         source = open_part(options, ranks, columns=names)
     except ValueError as error:
@@ -103,8 +144,8 @@ def open_part_for(model: GMM, options: Namespace, ranks: Ranks) -> RowSource:
     return source
 
 
-def _is_parquet(options: Namespace) -> bool:
-    first = Path(options.rows[0])
-    if first.is_dir():
-        return any(files_below(first, PARQUET_SUFFIXES))
-    return first.suffix.lower() in PARQUET_SUFFIXES
+def _is_parquet(name: str) -> bool:
+    path = Path(name)
+    if path.is_dir():
+        return any(files_below(path, PARQUET_SUFFIXES))
+    return path.suffix.lower() in PARQUET_SUFFIXES

@@ -69,6 +69,8 @@ def run(options: Namespace, ranks: Ranks) -> None:
         dtype=np.dtype(str(model.dtype).removeprefix("torch.")),
         processes=ranks.processes,
     )
+    if not options.quiet:
+        print(f"written to {options.out}")
 
 
 def _drawn(model: GMM, n: int, seed: int) -> Iterator[np.ndarray]:

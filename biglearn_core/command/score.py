@@ -6,6 +6,7 @@ import json
 import math
 from argparse import Namespace
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from biglearn_core.command.errors import CommandError
 from biglearn_core.command.model import open_model
 from biglearn_core.command.output import check_output, write_rows
 from biglearn_core.command.ranks import Ranks
-from biglearn_core.command.rows import OWN, open_part_for
+from biglearn_core.command.rows import OWN, files_read, open_part_for
 from biglearn_core.estimators.rows import weighted_mean
+from biglearn_core.estimators.scaling import with_largest_near_one
 from biglearn_core.system.devices import choose_device
 from biglearn_core.system.processes import ALONE
 
@@ -44,7 +46,7 @@ def add_parser(commands: Any) -> None:
         "score",
         help="mean log density of rows",
         description="Print the mean log density of rows in nats; of a row with gaps that of what "
-        "is known.",
+        "is known. With --json, null stands for what is infinite.",
         allow_abbrev=False,
     )
     add_model(parser)
@@ -78,7 +80,7 @@ def run(options: Namespace, ranks: Ranks) -> None:
     if options.samples is not None:
         of_each = OWN in options.samples
         out = Path(options.samples.replace(OWN, str(processes.rank)))
-        inputs = [options.model, *options.rows]
+        inputs = chain([options.model], files_read(options, processes.size))
         check_output(out, suffix=".npy", inputs=inputs, processes=processes, of_each=of_each)
     model = processes.together(lambda: open_model(options.model))
     source = open_part_for(model, options, ranks)
@@ -87,8 +89,10 @@ def run(options: Namespace, ranks: Ranks) -> None:
     def densities() -> Iterator[np.ndarray]:
         for evaluation, block in answered(model, source, choose_device(options.device)):
             found = evaluation.log_prob().cpu().numpy()
-            if block.weights is None or block.weights.any():
-                means.append(tuple(weighted_mean(found, block.weights)))
+            weights = np.ones(len(found)) if block.weights is None else block.weights
+            if weights.any():
+                mean = weighted_mean(found, with_largest_near_one(weights))
+                means.append((*mean, np.frexp(weights.max())[1]))
             yield found
 
     def consumed() -> None:
@@ -106,14 +110,23 @@ def run(options: Namespace, ranks: Ranks) -> None:
             dtype=source.dtype,
             processes=ALONE if of_each else processes,
         )
-    mean, total = _joined(np.concatenate(processes.gather(np.reshape(means, (-1, 2)))))
+    mean, total = _joined(np.concatenate(processes.gather(np.reshape(means, (-1, 3)))))
     if processes.rank == 0:
-        print(json.dumps({"log_density": mean, "rows": total}) if options.json else mean)
+        facts = {"log_density": _in_json(mean), "rows": _in_json(total)}
+        print(json.dumps(facts, allow_nan=False) if options.json else mean)
 
 
 def _joined(means: np.ndarray) -> tuple[float, float]:
-    """Mean of means with the rows that they are of, and the number of all rows."""
+    """Mean and number of all rows, given mean, scaled number and binary exponent of some each."""
     if not len(means):
         raise CommandError("there is no row of positive weight to take the mean of")
-    values, totals = means.T
-    return float(np.average(values, weights=totals)), math.fsum(totals)
+    values, totals, exponents = means.T
+    largest = int(exponents.max())
+    mean, total = weighted_mean(values, np.ldexp(totals, exponents.astype(int) - largest))
+    with np.errstate(over="ignore"):
+        return mean, float(np.ldexp(total, largest))
+
+
+def _in_json(value: float) -> float | None:
+    """Give null in place of what JSON has no number for."""
+    return value if math.isfinite(value) else None

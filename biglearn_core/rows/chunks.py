@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from biglearn_core.numerics.tables import holds_float32, is_frame, with_nan
 from biglearn_core.rows.division import divided
 from biglearn_core.rows.npy import check_numbers, check_table
 from biglearn_core.rows.source import Block, RowSource
@@ -145,6 +146,10 @@ def _array(chunk: Any, name: str) -> np.ndarray:
         check_numbers(name, chunk.dtype)
         single = chunk.dtype == np.float32
         array = chunk.astype(np.float32 if single else np.float64).filled(np.nan)
+    elif is_frame(chunk):
+        # Columns of several kinds become objects, what is missing in nullable ones pandas.NA.
+        array = with_nan(np.asarray(with_nan(chunk)))
+        array = array.astype(np.float32) if holds_float32(chunk) else array
     elif hasattr(chunk, "__array__"):
         array = np.asarray(chunk)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +35,9 @@ class ParquetRows(RowSource):
     Parameters
     ----------
     path : path-like or sequence of path-like
-        A file, several, or a folder: then all *.parquet and *.pq files below it, by name. What
-        begins with a dot or an underscore is passed over; names of folders are not read as
-        columns.
+        A file, several, or a folder: then all *.parquet and *.pq files below it, by name, those
+        in linked folders among them. What begins with a dot or an underscore is passed over; names
+        of folders are not read as columns.
     columns : sequence of str, optional
         Features, in this order. All columns when not given, without the weight and without the
         index of a pandas frame.
@@ -186,11 +187,37 @@ def files_below(folder: str | os.PathLike[str], suffixes: tuple[str, ...]) -> It
     ------
     path : Path
         Nothing hidden, and nothing that begins with an underscore, as notes about the data do.
+
+    Raises
+    ------
+    OSError
+        When a folder cannot be read, or a link leads nowhere.
+    ValueError
+        When links lead to a folder a second time.
     """
-    root = Path(folder)
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-        if not hidden and path.suffix.lower() in suffixes and path.is_file():
+    return _below(Path(folder), suffixes, {})
+
+
+def _below(folder: Path, suffixes: tuple[str, ...], seen: dict[Path, Path]) -> Iterator[Path]:
+    """List files, given the folders that were seen before, by where they are in truth."""
+    place = folder.resolve()
+    if place in seen:
+        raise ValueError(
+            f"{folder} and {seen[place]} are the same folder, by a link, and its rows would count "
+            "more than once: remove the link, or name the files"
+        )
+    seen[place] = folder
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            yield from _below(path, suffixes, seen)
+        elif path.is_symlink() and not path.exists():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"{path} is a link to {path.readlink()}, which is not there: mend or remove it",
+            )
+        elif path.suffix.lower() in suffixes and path.is_file():
             yield path
 
 

@@ -40,7 +40,7 @@ def test_every_row_is_answered_in_its_place(tmp_path, capsys, model, monkeypatch
     files = tmp_path / "model.npz", tmp_path / "rows.npy"
     out = tmp_path / "answers.npy"
 
-    assert run(capsys, "predict", *files, "--out", out) == ""
+    assert run(capsys, "predict", *files, "--out", out) == f"written to {out}\n"
     labels = np.load(out)
     assert labels.dtype == np.int64
     assert np.array_equal(labels, shares.argmax(axis=1))
@@ -64,6 +64,36 @@ def test_scores_take_weights(tmp_path, capsys, model):
     facts = json.loads(told)
     assert facts["rows"] == weights.sum()
     assert facts["log_density"] == pytest.approx(np.average(density, weights=weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e307, 1e-320])
+def test_weights_of_any_size_are_averaged(tmp_path, capsys, model, monkeypatch, unit):
+    monkeypatch.setattr("biglearn_core.estimators.blocks._ANSWERED", 28)  # seven rows at a time
+    X = rows_file(tmp_path)
+    np.save(tmp_path / "w.npy", unit * (weights := np.arange(120.0) % 3))
+    told = run(
+        *(capsys, "score", tmp_path / "model.npz", tmp_path / "rows.npy", "--json"),
+        *("--sample-weight", tmp_path / "w.npy"),
+    )  # fmt: skip
+    density = logsumexp(log_shares(model, X), axis=1)
+    facts = json.loads(told)
+    assert facts["log_density"] == pytest.approx(np.average(density, weights=weights), rel=1e-9)
+    assert facts["rows"] == (None if unit > 1 else pytest.approx(120 * unit, rel=1e-3))
+
+
+def test_json_has_null_for_what_is_infinite(tmp_path, capsys, model):
+    np.save(tmp_path / "rows.npy", np.full((2, 3), 1e200))
+    command = ["score", tmp_path / "model.npz", tmp_path / "rows.npy"]
+    assert run(capsys, *command) == "-inf\n"
+    assert run(capsys, *command, "--json") == '{"log_density": null, "rows": 2.0}\n'
+
+
+def test_no_line_is_printed_where_none_is_wanted(tmp_path, capsys, model):
+    rows_file(tmp_path)
+    files = tmp_path / "model.npz", tmp_path / "rows.npy"
+    assert run(capsys, "predict", *files, "--out", tmp_path / "l.npy", "--quiet") == ""
+    command = ["sample", files[0], "-n", 3, "--out", tmp_path / "s.npy", "--quiet"]
+    assert run(capsys, *command) == ""
 
 
 def test_float32_rows_are_answered_in_float32(tmp_path, capsys, model):
@@ -99,7 +129,7 @@ def test_draws_are_of_the_mixture_and_of_the_seed(tmp_path, capsys, model, monke
     monkeypatch.setattr("biglearn_core.rows.source._BLOCK_NUMBERS", 9000)
     out = tmp_path / "rows.npy"
     command = ["sample", tmp_path / "model.npz", "-n", 20000, "--out", out]
-    run(capsys, *command)
+    assert run(capsys, *command) == f"written to {out}\n"
     X = np.load(out)
     assert X.shape == (20000, 3)
     mean = (model.weights @ model.means).numpy()

@@ -1,6 +1,8 @@
 """What is wrong is told in a line, before anything is computed, and nothing is left half done."""
 
 import os
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch.distributed.run import get_args_parser
 from biglearn_core import BigLearnEM
 from biglearn_core.command import arguments
 from biglearn_core.command.main import main
+from biglearn_core.command.rows import files_read
 from tests.command.small import failure, rows_file, words
 from tests.helpers import random_gmm
 
@@ -71,8 +74,22 @@ def test_wrong_usage(capsys, folder, command, text):
         ("fit rows.npy --components 2 --covariance-type full,tied --out m.npz", "name one"),
         ("fit rows.npy --components 2 --max-components 3 --out m.npz", "--components auto"),
         ("fit rows.npy --components auto --checkpoint s.npz --out m.npz", "leave it out"),
-        ("fit rows.npy --components 2 --weight w --out m.npz", "Parquet"),
-        ("fit rows.npy --components 2 --columns a --out m.npz", "Parquet"),
+        (
+            "fit rows.npy --components 2 --weight w --out m.npz",
+            "--weight names columns of Parquet files, and rows.npy holds none",
+        ),
+        (
+            "score model.npz rows.npy rows.npy --columns a",
+            "--columns names columns of Parquet files, and rows.npy holds none",
+        ),
+        ("score model.npz none.npy --columns a", "there is no file none.npy"),
+        (
+            "fit rows.npy --components 2 --out m_{rank}.npz",
+            "m_{rank}.npz is one file, of process 0 alone: leave {rank} out of its name",
+        ),
+        ("fit rows.npy --components 2 --out m.npz --checkpoint s_{rank}.npz", "leave {rank} out"),
+        ("sample model.npz -n 2 --out s_{rank}.npy", "leave {rank} out"),
+        ("fit rows.npy --components 2 --out m.npz --checkpoint ./m.npz", "are both m.npz"),
         ("predict none.npz rows.npy --out l.npy", "none.npz: No such file or directory"),
         ("predict rows.npy model.npz --out l.npy", "rows.npy is not the file of a mixture"),
         ("predict state.npz rows.npy --out l.npy", "state.npz is the checkpoint of a fit"),
@@ -90,6 +107,67 @@ def test_failures(capsys, folder, monkeypatch, command, text):
     assert message.startswith(f"biglearn {words(command)[0]}: ")
     assert message.count("\n") == 1
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict model.npz rows_{rank}.npy --out rows_{rank}.npy",
+        "predict model.npz rows_{rank}.npy --out rows_0.npy",
+        "predict model.npz rows --out rows/a.npy",
+        "predict model.npz rows --out rows/b/../b/a.npy",
+        "predict model.npz rows --out link.npy",
+        "predict model.npz linked --out rows/a.npy",
+        "score model.npz rows.npy --sample-weight w_{rank}.npy --samples w_0.npy",
+        "score model.npz rows --samples rows/a.npy",
+        "fit rows.npy --components 2 --sample-weight w.npz --out w.npz",
+        "fit rows --components 2 --out rows/c.npz",
+        "fit rows --components 2 --out m.npz --checkpoint rows/c.npz",
+        "fit rows.npy --components 2 --sample-weight w.npz --out m.npz --checkpoint w.npz",
+        "fit w.checkpoint.npz --components 2 --out w.npz",
+    ],
+)
+def test_what_is_read_is_not_written(capsys, folder, command):
+    X = np.load("rows.npy")
+    os.makedirs("rows/b")
+    for name in ("rows_0", "rows/a", "rows/b/a"):
+        np.save(f"{name}.npy", X)
+    for name in ("rows/c", "w.checkpoint"):
+        np.savez(f"{name}.npz", X=X)
+    np.save("w_0.npy", np.ones(120))
+    np.savez("w.npz", np.ones(120))
+    os.symlink("rows/b/a.npy", "link.npy")
+    os.symlink("rows", "linked")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    message = failure(capsys, *words(command))
+    assert "is one of the files that are read: name another one to write" in message
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_another_process_reads_is_read(folder):
+    options = Namespace(rows=["a_{rank}.npy", "b.npy"], sample_weight="w_{rank}.npy")
+    names = ("a_0.npy", "a_1.npy", "b.npy", "w_0.npy", "w_1.npy")
+    assert list(files_read(options, 2)) == list(map(Path, names))
+
+
+def test_files_beside_those_that_are_read_may_be_written(capsys, folder):
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    os.mkdir("rows")
+    pandas.DataFrame(np.load("rows.npy"), columns=list("abc")).to_parquet("rows/x.parquet")
+    for _ in range(2):
+        assert main(words("predict model.npz rows --out rows/labels.npy")) == 0
+
+
+def test_columns_are_found_in_a_folder_of_each_process(capsys, folder):
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    os.mkdir("rows_0")
+    frame = pandas.DataFrame(np.load("rows.npy"), columns=list("abc")).assign(id="x")
+    frame.to_parquet("rows_0/x.parquet")
+    random_gmm(0).with_feature_names(list("abc")).save("named.npz")
+    for more in ("", " --columns a,b,c"):
+        assert main(words("score named.npz rows_{rank}" + more)) == 0
 
 
 def test_outputs_are_refused_before_the_fit(capsys, folder, monkeypatch):

@@ -118,6 +118,14 @@ def test_an_interrupted_fit_goes_on_from_its_state(tmp_path, capsys, monkeypatch
     assert not state.exists()
 
 
+def test_a_fit_of_few_rows_leaves_the_state_of_another_one(tmp_path, capsys):
+    rows_file(tmp_path)
+    out, state = tmp_path / "model.npz", tmp_path / "model.checkpoint.npz"
+    state.write_text("of a long fit")
+    run(capsys, "fit", tmp_path / "rows.npy", "--components", 2, "--out", out)
+    assert state.read_text() == "of a long fit"
+
+
 def test_a_state_that_is_named_is_kept(tmp_path, capsys, in_passes):
     rows_file(tmp_path)
     out, state = tmp_path / "model.npz", tmp_path / "state.npz"

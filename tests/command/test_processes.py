@@ -40,7 +40,7 @@ def test_each_labels_its_part_of_the_rows(tmp_path):
     model.save(tmp_path / "model.npz")
     X = np.concatenate([rows_file(tmp_path, "0.npy", n=20), rows_file(tmp_path, "1.npy", seed=1)])
     done = spawn([*TORCHRUN, *words("predict model.npz 0.npy 1.npy --out l.npy")], folder=tmp_path)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (done.returncode, done.stdout) == (0, "written to l.npy\n"), done.stderr
     assert np.array_equal(np.load(tmp_path / "l.npy"), model.predict(X))
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"model.npz", "0.npy", "1.npy", "l.npy"}

@@ -77,6 +77,27 @@ def test_frames_have_names():
         ChunkRows([frames[0], frames[1].rename(columns={"a": "z"})])
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        (pd.array([1, None, 3], dtype="Int64"), [1, np.nan, 3]),
+        (pd.array([True, None, False], dtype="boolean"), [1, np.nan, 0]),
+        ([True, False, True], [1, 0, 1]),
+        (np.array([1, None, 2.5], dtype=object), [1, np.nan, 2.5]),
+    ],
+)
+def test_columns_of_several_kinds_are_numbers(column, values):
+    frame = pd.DataFrame({"a": column, "b": [0.5, 1.5, np.nan]})
+    source = ChunkRows([frame, frame])
+    assert source.feature_names == ("a", "b")
+    assert_same_blocks(source, np.tile(np.stack([values, frame["b"]], axis=1), (2, 1)))
+
+
+def test_nullable_float32_stays_so():
+    frame = pd.DataFrame({"a": pd.array([1, None], dtype="Float32"), "b": np.float32([0.1, 2])})
+    assert_same_blocks(ChunkRows([frame]), np.float32([[1, 0.1], [np.nan, 2]]))
+
+
 def test_an_array_that_is_filled_again_and_again():
     X = table(n=24)
 

@@ -72,6 +72,16 @@ def test_objects():
     assert open_rows(source) is source
 
 
+def test_links_to_arrays(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (folder / "2.npz").rename(other / "2.npz")
+    (folder / "3").symlink_to(other)
+    assert_same_blocks(open_rows(folder), X)
+    (folder / "4.npy").symlink_to(other / "none.npy")
+    with pytest.raises(FileNotFoundError, match=r"4.npy is a link to .*none.npy, which is not"):
+        open_rows(folder)
+
+
 def test_weights(folder):
     weights = np.arange(23.0)
     np.save(folder / "w.npy", weights)

@@ -49,6 +49,32 @@ def test_a_folder_by_name_without_what_is_hidden(tmp_path):
         ParquetRows(tmp_path / "all" / "c" / "none")
 
 
+def test_linked_folders_are_read_once(tmp_path):
+    X = table()
+    folder = tmp_path / "all"
+    written(folder / "a.parquet", X[:9])
+    written(tmp_path / "other" / "deep" / "x.parquet", X[9:])
+    (folder / "b").symlink_to(tmp_path / "other")
+    assert_same_blocks(ParquetRows(folder), X)
+    again = tmp_path / "other" / "again"
+    for target in (folder, tmp_path / "other" / "deep"):
+        again.symlink_to(target)
+        with pytest.raises(ValueError, match=r"are the same folder, by a link.*remove the link"):
+            ParquetRows(folder)
+        again.unlink()
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    written(tmp_path / "a.parquet", table())
+    (tmp_path / "_notes").symlink_to("none")
+    ParquetRows(tmp_path)
+    for name in ("b.parquet", "folder"):
+        (tmp_path / name).symlink_to("none")
+        with pytest.raises(FileNotFoundError, match=f"{name} is a link to none, which is not"):
+            ParquetRows(tmp_path)
+        (tmp_path / name).unlink()
+
+
 def test_a_list_of_files_in_its_order(tmp_path):
     X = table()
     late, early = (
