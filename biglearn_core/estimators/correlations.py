@@ -17,8 +17,8 @@ _WHOLE = 5
 
 # Rows with gaps that are looked at otherwise, the features up to which that takes little time, and
 # EM steps of one Gaussian on them, which end when one gains less; in nats.
-_N_ROWS, _MOST_FEATURES = 1000, 128
-_N_STEPS, _TOL = 100, 1e-4
+_N_ROWS, _MOST_FEATURES = 500, 64
+_N_STEPS, _TOL = 50, 1e-3
 
 # Least variance that these steps can see.
 _FLOOR = 1e-9
@@ -54,7 +54,7 @@ def correlations(Z: np.ndarray, sample_weight: np.ndarray | None = None) -> Corr
     Returns
     -------
     found : Correlations
-        Where there are too few whole rows, those of one Gaussian that EM has fitted to a thousand
+        Where there are too few whole rows, those of one Gaussian that EM has fitted to some hundred
         rows with gaps; none between very many features.
     """
     Z = Z.astype(np.float64)
