@@ -445,8 +445,8 @@ def combining() -> Iterable[str]:
     sets = dict.fromkeys(row["set"] for row in rows)
     yield (
         f"{len(sets)} public sets of at most {settings['most_rows']} rows, components as BIC has "
-        f"them; {settings['seeds']} seeds, mean ARI ± deviation, of all sets the mean. Components "
-        "are not clusters, and merging promises nothing.\n"
+        f"them; {_seeds(settings['seeds'])}, mean ARI ± deviation, of all sets the mean. "
+        "Components are not clusters, and merging promises nothing.\n"
     )
     yield (
         "| set | classes | K | components | merged to the known number | merged while they overlap "
@@ -650,6 +650,10 @@ def _numbers(rows: list[dict[str, Any]]) -> str:
     return (
         ", ".join(f"{K}" if n == len(chosen) else f"{K} ({n}×)" for K, n in counts.items()) or "–"
     )
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'s' * (n != 1)}"
 
 
 def _spread(rows: list[dict[str, Any]], name: str, decimals: int) -> str:
