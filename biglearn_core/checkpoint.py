@@ -65,7 +65,12 @@ class Checkpoint:
         schedule: Schedule | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        check_path(path)
+        processes.together(lambda: check_path(path))
+        if len(set(processes.gather_texts("" if path is None else "given"))) > 1:
+            raise ValueError(
+                "checkpoint must be given in all processes, or in none: the first reads and writes "
+                "it for all"
+            )
         self._path = None if path is None else Path(path)
         self._every = every
         self._schedule = schedule

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.agreement import check_alike
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.points import FitPoints, Points, is_near
 from biglearn_core.numerics.streamed import BlockView, StreamedPoints
@@ -16,7 +17,6 @@ from biglearn_core.rows.survey import Survey, extent_of, survey
 from biglearn_core.system.processes import Processes
 from biglearn_core.validation import (
     Facts,
-    check_alike,
     check_data,
     check_mixture,
     check_sample_weight,
@@ -94,7 +94,7 @@ class TrainingData:
                 "a source of rows has its weights in itself: open it with them, and leave "
                 "sample_weight out"
             )
-        check_alike(X.n_features, X.dtype.itemsize, processes)
+        check_alike(X.n_features, X.dtype.itemsize, processes, X.feature_names)
         seen = survey(X, _SAMPLED_ROWS, processes)
         facts = _facts(seen, X, init)
         check_data(facts)

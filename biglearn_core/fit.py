@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from biglearn_core.agreement import check_same_settings, check_same_start
 from biglearn_core.checkpoint import Checkpoint, check_path
 from biglearn_core.data import TrainingData
 from biglearn_core.em import EMStep
@@ -23,7 +24,10 @@ from biglearn_core.rows.source import RowSource
 from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.system.processes import Processes
-from biglearn_core.validation import check_log_likelihood, check_options, check_same_start
+from biglearn_core.validation import (
+    check_log_likelihood,
+    check_options,
+)
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -110,6 +114,14 @@ def fit_joint_em(
     tensor([-4.,  4.])
     """
     processes = Processes.of(process_group)
+    settings = {
+        "n_iter": n_iter,
+        "covariance_floor": covariance_floor,
+        "weight_smoothing": weight_smoothing,
+        "tol": tol,
+        "prior": getattr(prior, "scale", prior),
+    }
+    check_same_settings(settings, processes)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
     check_same_start(init, processes)
     n_iter, options = check_options(
@@ -285,6 +297,18 @@ def fit_biglearn_em(
     (30, 2)
     """
     processes = Processes.of(process_group)
+    settings = {
+        "n_iter": n_iter,
+        "n_local_steps": n_local_steps,
+        "p_joint": p_joint,
+        "p_marginal": p_marginal,
+        "beta": beta,
+        "transform": transform,
+        "covariance_floor": covariance_floor,
+        "weight_smoothing": weight_smoothing,
+        "seed": seed,
+    }
+    check_same_settings(settings, processes)
     data = TrainingData.of(X, init, sample_weight=sample_weight, processes=processes)
     check_same_start(init, processes)
     n_iter, options = check_options(

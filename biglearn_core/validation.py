@@ -11,22 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biglearn_core.agreement import check_alike
 from biglearn_core.gmm import GMM
 from biglearn_core.system.devices import check_memory
-from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real, shown
 from biglearn_core.system.processes import ALONE, Processes
 
 __all__ = [
     "Facts",
-    "check_alike",
     "check_covariance_floor",
     "check_data",
     "check_finite_model",
     "check_log_likelihood",
     "check_mixture",
     "check_options",
-    "check_same_start",
     "check_sample_weight",
     "check_start",
 ]
@@ -178,35 +176,6 @@ def _check_tensor(X: Tensor) -> None:
         raise ValueError(f"X must have shape (N, D) with N >= 1, got {tuple(X.shape)}")
 
 
-def check_alike(n_features: int, itemsize: int, processes: Processes) -> None:
-    """Refuse processes whose rows do not go together.
-
-    Parameters
-    ----------
-    n_features : int
-        Of the rows of this process.
-    itemsize : int
-        Bytes of a value.
-    processes : Processes
-
-    Raises
-    ------
-    ValueError
-        When those of another process differ.
-    """
-    kinds = [tuple(one.tolist()) for one in processes.gather(np.array([n_features, itemsize]))]
-    if len(set(kinds)) > 1:
-        told = ", ".join(
-            f"process {rank} has {D} features of {8 * size} bits"
-            for rank, (D, size) in enumerate(kinds)
-            if kinds.index((D, size)) == rank
-        )
-        raise ValueError(
-            f"the processes have rows of different kinds ({told}): give all of them the same "
-            "features in one dtype"
-        )
-
-
 def check_data(facts: Facts) -> None:
     """Check the data of a fit.
 
@@ -304,32 +273,6 @@ def check_start(facts: Facts, init: GMM, *, n_held: int) -> None:
         facts.device,
         purpose=f"a fit of {init.n_components} components to data of shape {facts.shape}",
     )
-
-
-def check_same_start(init: GMM, processes: Processes) -> None:
-    """Check that processes that fit together begin at the same mixture.
-
-    Parameters
-    ----------
-    init : GMM
-        Checked.
-    processes : Processes
-
-    Raises
-    ------
-    ValueError
-        In all processes, when the bits of some start differ.
-    """
-    if processes.size == 1:
-        return
-    own = np.frombuffer(digest(*init.arrays().values()).encode(), dtype=np.uint8)
-    first, *others = (one.tobytes() for one in processes.gather(own))
-    for rank, other in enumerate(others, start=1):
-        if other != first:
-            raise ValueError(
-                f"the start of process {rank} is not that of process 0: draw it in one process and "
-                "send it to the others, or load it from one file"
-            )
 
 
 def check_covariance_floor(value: Any, facts: Facts) -> float:

@@ -120,6 +120,21 @@ def held_weighted(rank, size):
     return estimator(rank, size, JointEM(K, random_state=0), passes=False, weighted=True)
 
 
+def held_weightless(rank, size):
+    return weightless(rank, size, passes=False)
+
+
+def passes_weightless(rank, size):
+    return weightless(rank, size, passes=True)
+
+
+def weightless(rank, size, *, passes):
+    """All rows of the last of several processes have the weight zero."""
+    X, w = own(table(), rank, size), own(np.repeat([2.0, 0.0], [900, N - 900]), rank, size)
+    with small_blocks(), in_passes() if passes else contextlib.nullcontext():
+        return told(JointEM(K, random_state=0).fit(X, sample_weight=w))
+
+
 def held_gaps(rank, size):
     return estimator(rank, size, BigLearnEM(K, random_state=0), passes=False, gaps=0.1)
 
@@ -211,20 +226,6 @@ def wrong(rank, size, what, *, kind):
     return {}
 
 
-WRONG = [
-    f"{what}_{kind}"
-    for what in ("nan", "features", "dtype")
-    for kind in ("tensor", "source", "held", "passes")
-]
-
-
-def __getattr__(name):
-    what, _, kind = name.partition("_")
-    if name in WRONG:
-        return lambda rank, size: wrong(rank, size, what, kind=kind)
-    raise AttributeError(name)
-
-
 def wrong_start(rank, size):
     """That of the last is in another dtype."""
     model = start().to(dtype=torch.float32 if rank == size - 1 else torch.float64)
@@ -242,6 +243,96 @@ def other_start(rank, size):
     return {}
 
 
+def named(rank, size, names, *, kind):
+    """Columns of all, and those of the last."""
+    X = table()[rank * 100 : (rank + 1) * 100]
+    columns = names[int(rank == size - 1)]
+    if kind == "frame":
+        import pandas as pd
+
+        JointEM(K, random_state=0).fit(pd.DataFrame(X, columns=columns))
+    elif kind == "source":
+        fit_joint_em(ArrayRows(X, feature_names=columns), start(), **JOINT)
+    else:
+        with in_passes() if kind == "passes" else contextlib.nullcontext():
+            model = JointEM(K, random_state=0).fit(ArrayRows(X, feature_names=columns))
+            assert list(model.feature_names_in_) == columns
+    return {"nothing": np.zeros(0)}
+
+
+NAMES = {
+    "alike": (["a", "b", "c"], ["a", "b", "c"]),
+    "order": (["a", "b", "c"], ["a", "c", "b"]),
+    "none": (["a", "b", "c"], None),
+    "first": (None, ["a", "b", "c"]),
+}
+
+
+def settings():
+    """What is different in the last process, by what it is."""
+    X, model = table(), start()
+    moved = model.with_parameters(model.weights, model.means + 1, model.covariances)
+    return {
+        "n_components": (K, K + 1),
+        "covariance_type": ("full", "diag"),
+        "covariance_prior": (None, "conjugate"),
+        "covariance_floor": (None, 0.01),
+        "max_iter": (2, 9),
+        "tol": (1e-2, 1e-9),
+        "n_init": (1, 2),
+        "random_state": (0, 1),
+        "init": (X[:K], X[K : 2 * K]),
+        "mixture": (model, moved),
+        "start": (model, "kmeans"),
+        "estimator": (JointEM, BigLearnEM),
+        "warm": (True, True),
+    }
+
+
+def different(rank, size, what, *, kind):
+    value = settings()[what][int(rank == size - 1)]
+    parameters = {"n_components": K, "random_state": 0}
+    estimator = JointEM
+    if what == "estimator":
+        estimator = value
+    elif what != "warm":
+        parameters |= {"init" if what in ("mixture", "start") else what: value}
+    model = estimator(**parameters)
+    if what == "warm":  # each goes on from a fit of its own
+        groups = [dist.new_group([other]) for other in range(size)]
+        part = table()[rank * 100 : (rank + 1) * 100]
+        model.set_params(warm_start=True).fit(part, process_group=groups[rank])
+    with in_passes() if kind == "passes" else contextlib.nullcontext():
+        model.fit(own(table(), rank, size))
+    return {}
+
+
+def different_criterion(rank, size):
+    """Of a selection: one has a function of its own."""
+    criterion = (lambda *_: 0.0) if rank == size - 1 else "bic"
+    MixtureSelection(max_components=2, criterion=criterion).fit(own(table(), rank, size))
+    return {}
+
+
+def same_in_other_words(rank, size):
+    """What is the same is written in several ways, and what may differ differs."""
+    first = rank == 0
+    model = JointEM(
+        K if first else np.int64(K),
+        tol=0 if first else 0.0,
+        max_iter=4,
+        covariance_floor=np.float64(0.01) if first else 0.01,
+        init=table()[:K] if first else table()[:K].tolist(),
+        random_state=None if first else np.random.RandomState(rank),
+        device="cpu" if first else "auto",
+        verbose=False if first else 0,
+        warm_start=np.bool_(False) if first else False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return told(model.fit(own(table(), rank, size)))
+
+
 def no_memory_for_one(rank, size):
     """The machine of the last has too little."""
 
@@ -252,6 +343,38 @@ def no_memory_for_one(rank, size):
     with mock.patch.object(validation, "check_memory", replaced):
         fit_joint_em(torch.from_numpy(own(table(), rank, size)), start(), **JOINT)
     return {}
+
+
+WRONG = [
+    f"{what}_{kind}"
+    for what in ("nan", "features", "dtype")
+    for kind in ("tensor", "source", "held", "passes")
+]
+
+
+# "named", what and kind: the names of the features.
+NAMED = [
+    f"named_{what}_{kind}"
+    for what in ("alike", "order", "none", "first")
+    for kind in ("source", "held", "passes", "frame")
+    if kind != "frame" or what != "alike"
+]
+
+# "different", kind and what: the parameters.
+DIFFERENT = [f"different_{kind}_{what}" for kind in ("held", "passes") for what in settings()]
+
+
+def __getattr__(name):
+    what, _, kind = name.partition("_")
+    if name in WRONG:
+        return lambda rank, size: wrong(rank, size, what, kind=kind)
+    if name in NAMED:
+        what, _, kind = kind.partition("_")
+        return lambda rank, size: named(rank, size, NAMES[what], kind=kind)
+    if name in DIFFERENT:
+        kind, _, what = kind.partition("_")
+        return lambda rank, size: different(rank, size, what, kind=kind)
+    raise AttributeError(name)
 
 
 def state_of(name):

@@ -98,7 +98,7 @@ def _main(folder, module, rank, size, *jobs):
         try:
             found = getattr(functions, job)(rank, size)
         except Exception as error:
-            with open(f"{folder}/{rank}.{job}.txt", "w") as file:
+            with open(f"{folder}/{rank}.{job}.txt", "w", errors="backslashreplace") as file:
                 file.write(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
         else:
             np.savez(f"{folder}/{rank}.{job}.npz", **found)

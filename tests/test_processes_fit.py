@@ -1,10 +1,13 @@
 """Several processes, each with some of the rows, end with the model of one that has them all."""
 
+import re
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from biglearn_core import agreement
 from tests import fit_jobs
 from tests.ranks import run_ranks
 
@@ -17,10 +20,12 @@ JOBS = (
     "joint_source_weighted",
     "held",
     "held_weighted",
+    "held_weightless",
     "held_gaps",
     "held_paper",
     "passes",
     "passes_weighted",
+    "passes_weightless",
     "passes_gaps",
     "passes_paper",
     "selection",
@@ -28,13 +33,15 @@ JOBS = (
 DRAWN = ("drawn_seed_held", "drawn_seed_passes")
 GROUPS = ("alone", "sub_group")
 REFUSED = (*fit_jobs.WRONG, "wrong_start", "other_start", "no_memory_for_one")
+NAMED = [job for job in fit_jobs.NAMED if find_spec("pandas") or not job.endswith("frame")]
+SETTINGS = ("same_in_other_words", "different_criterion", *fit_jobs.DIFFERENT)
 
 pytestmark = pytest.mark.filterwarnings("ignore:EM has not converged", "ignore:components")
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    jobs = [*JOBS, *DRAWN, *REFUSED, *GROUPS]
+    jobs = [*JOBS, *DRAWN, *REFUSED, *NAMED, *SETTINGS, *GROUPS]
     found = run_ranks(tmp_path_factory.mktemp("ranks"), "tests.fit_jobs", jobs, 3)
     assert [(rank.status, rank.stderr) for rank in found] == [(0, "")] * 3
     return found
@@ -98,6 +105,71 @@ def test_rows_that_do_not_go_together_are_told_by_all(ranks, kind):
     for rank in ranks:
         assert f"{first}, {last} 2 features of 64 bits" in rank.errors[f"features_{kind}"]
         assert f"{first}, {last} 3 features of 32 bits" in rank.errors[f"dtype_{kind}"]
+
+
+@pytest.mark.parametrize("kind", ["source", "held", "passes", "frame"])
+def test_features_in_another_order_or_without_names_are_told_by_all(ranks, kind):
+    if f"named_order_{kind}" not in NAMED:
+        pytest.skip("pandas is not installed")
+    last = len(ranks) - 1
+    for rank in ranks:
+        if kind != "frame":
+            assert "nothing" in rank.of(f"named_alike_{kind}")
+        assert (
+            f"ValueError: the features of process {last} are a, c, b, those of process 0 a, b, c; "
+            "feature 1 is 'c' in one, 'b' in the other: give all processes the same columns"
+        ) in rank.errors[f"named_order_{kind}"]
+        have, lack = "the features of process {} have names (a, b, c)", "those of process {} have"
+        none, first = (rank.errors[f"named_{what}_{kind}"] for what in ("none", "first"))
+        assert f"{have.format(0)}, {lack.format(last)} none" in none
+        assert f"{have.format(last)}, {lack.format(0)} none" in first
+
+
+def test_many_names_are_not_all_told():
+    names = [f"x{i}" for i in range(784)]
+    told = agreement._other_names(names, [*names[:-1], "y"], 3)
+    assert "x19 and 764 more" in told
+    assert "feature 783 is 'y' in one, 'x783' in the other" in told
+
+
+SHOWN = {
+    "n_components": ("3", "4"),
+    "covariance_type": ("full", "diag"),
+    "covariance_prior": ("None", "conjugate"),
+    "covariance_floor": ("None", "0.01"),
+    "max_iter": ("2", "9"),
+    "tol": ("0.01", "1e-09"),
+    "n_init": ("1", "2"),
+    "random_state": ("0", "1"),
+    "init": (r"float64 \(3, 3\) \w{32}", r"float64 \(3, 3\) \w{32}"),
+    "mixture": (r"a mixture \w{32}", r"a mixture \w{32}"),
+    "start": (r"a mixture \w{32}", "kmeans"),
+    "estimator": ("JointEM", "BigLearnEM"),
+}
+
+
+@pytest.mark.parametrize("kind", ["held", "passes"])
+def test_parameters_that_differ_are_told_by_all(ranks, kind):
+    last = len(ranks) - 1
+    for what, (first, other) in SHOWN.items():
+        name = "init" if what in ("mixture", "start") else what
+        for rank in ranks:
+            told = rank.errors[f"different_{kind}_{what}"].splitlines()[0]
+            wanted = rf"\({name}: {first} in process 0, {other} in process {last}[,)]"
+            assert told.startswith("ValueError: the processes fit with different parameters")
+            assert re.search(wanted, told), told
+    for rank in ranks:  # each differs from the first, and the second is told
+        told = rank.errors[f"different_{kind}_warm"].splitlines()[0]
+        assert re.search(r"\(the last fit: a mixture \w+ in process 0, a mixture \w+ in", told)
+        assert (
+            "criterion: bic in process 0, different_criterion.<locals>.<lambda> in process"
+            in (rank.errors["different_criterion"])
+        )
+
+
+def test_parameters_that_are_the_same_in_other_words_are_taken(ranks):
+    found = [bits(rank.of("same_in_other_words")) for rank in ranks]
+    assert found == [found[0]] * len(ranks)
 
 
 def test_starts_that_do_not_go_together_are_told_by_all(ranks):

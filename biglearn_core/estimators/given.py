@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from biglearn_core.agreement import check_alike, check_same_settings
 from biglearn_core.estimators.blocks import HELD_NUMBERS, as_source
 from biglearn_core.estimators.rows import refuse_values, validate_rows, validate_weights
 from biglearn_core.estimators.scaling import (
@@ -31,7 +33,6 @@ from biglearn_core.rows.survey import survey
 from biglearn_core.search.missing import StreamedIncompletePoints
 from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
-from biglearn_core.validation import check_alike
 
 __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 
@@ -40,6 +41,9 @@ __all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
 _SAMPLED_ROWS = 2**17
 _SAMPLED_NUMBERS = 2**21
 _SAMPLED_TO_A_COORDINATE = 16
+
+# Parameters that may differ among processes that fit together.
+_OF_A_PROCESS = ("device", "verbose")
 
 
 class HeldRows:
@@ -151,9 +155,25 @@ class PassedRows:
 
     def unit(self, least_rows: int) -> UnitData:
         """Bring the sample to unit scale, and see that no other row lies too far; as `HeldRows`."""
+        self._refuse_unseen_features()
         data = to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
         refuse_far_bounds(self.extent.low, self.extent.high, data.scale, self.X.dtype)
         return data
+
+    def _refuse_unseen_features(self) -> None:
+        """Refuse features of which the sample has no value, though some rows have one."""
+        unseen = np.isnan(self.X).all(axis=0) & (self.extent.known > 0)
+        if unseen.any():
+            known = ", ".join(f"{weight:.9g}" for weight in self.extent.known[unseen])
+            some = f"{known} of {self.n_given} rows"
+            if self.extent.is_weighted:
+                some = f"rows of weight {known}, of {self.n_rows:.9g} in all"
+            raise ValueError(
+                f"features {np.flatnonzero(unseen).tolist()} have values in {some}, and none of "
+                f"these rows is among the {len(self.X)} that are drawn for scales and a start, "
+                "as all are too many to be held in memory: drop these features, or fit fewer rows, "
+                f"{HELD_NUMBERS // self.X.shape[1]} at most, with all that have such a value"
+            )
 
     def log_volume(self, scale: UnitScale) -> float:
         """Average what the mean of log p(z) exceeds that of log p(x) by; see `UnitData`."""
@@ -233,11 +253,12 @@ def open_rows_of_fit(
     ProcessesError
         When another process has failed.
     """
+    check_same_settings(_settings(estimator), processes)
     find = partial(_find, estimator, X, sample_weight, processes, allow_nan=allow_nan)
     found = processes.together(find)
     if isinstance(found, HeldRows):
         return found
-    check_alike(found.n_features, found.dtype.itemsize, processes)
+    check_alike(found.n_features, found.dtype.itemsize, processes, found.feature_names)
     n_rows = sum(int(one[0]) for one in processes.gather(np.array([found.n_rows])))
     if n_rows * found.n_features <= HELD_NUMBERS:
         held = processes.together(lambda: _read(found))
@@ -257,6 +278,17 @@ def open_rows_of_fit(
             "weights or features by a power of ten"
         )
     return rows
+
+
+def _settings(estimator: BaseEstimator) -> dict[str, Any]:
+    """Tell what a fit depends on besides its rows."""
+    settings = {"estimator": type(estimator).__name__, **estimator.get_params(deep=False)}
+    settings = {name: value for name, value in settings.items() if name not in _OF_A_PROCESS}
+    if not isinstance(settings["random_state"], Integral):
+        settings["random_state"] = "drawn"  # by each, and then that of the first is taken
+    if settings.get("warm_start"):
+        settings["the last fit"] = getattr(estimator, "_unit_mixture", None)
+    return settings
 
 
 def _find(

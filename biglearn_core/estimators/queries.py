@@ -508,6 +508,11 @@ class FittedMixture(DensityMixin, BaseEstimator):
         blocks = query_blocks(source, allow_nan=self._allow_nan(), n_answers=self._n_answers())
         for rows, weights, first in blocks:
             if given is not None:
+                if weights is not None:
+                    raise ValueError(
+                        f"{source.label} has weights already; give them in one place, as a column "
+                        "or as sample_weight"
+                    )
                 weights = given[first : first + len(rows)]
             found = answer(self._evaluate(rows, first), rows)
             if weights is not None and not weights.any():

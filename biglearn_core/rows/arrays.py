@@ -34,7 +34,8 @@ class ArrayRows(RowSource):
     ) -> None:
         self._X, self._map = X, map_of(X)
         self.n_rows, self.n_features = X.shape
-        self.dtype = X.dtype if X.dtype == np.float32 else np.dtype(np.float64)
+        single = X.dtype.newbyteorder("=") == np.float32  # files may hold the other byte order
+        self.dtype = np.dtype(np.float32 if single else np.float64)
         self.feature_names, self.label = feature_names, label
 
     def blocks(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Block]:

@@ -80,7 +80,8 @@ class DaskRows(RowSource):
         array, self.feature_names = _array_of(data)
         _check_rows(array)
         self.n_rows, self.n_features = map(int, array.shape)
-        self.dtype = array.dtype if array.dtype == np.float32 else np.dtype(np.float64)
+        single = array.dtype.newbyteorder("=") == np.float32  # as `ArrayRows` reads its chunks
+        self.dtype = np.dtype(np.float32 if single else np.float64)
         self.label = "the Dask array"
         self._lengths: Sequence[int] = array.chunks[0]
         # Values of the graph: they are sent once to a worker, not once with every chunk.

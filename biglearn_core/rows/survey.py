@@ -201,7 +201,8 @@ class _Frequent:
     def __add__(self, other: _Frequent) -> _Frequent:
         hashes = np.concatenate([self.hashes, other.hashes])
         distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
-        weights = np.bincount(of_row, np.concatenate([self.weights, other.weights]), len(distinct))
+        weights = np.concatenate([self.weights, other.weights])
+        weights = _added(of_row, weights, len(distinct))
         rows = np.concatenate([self.rows, other.rows])[first]
         return _Frequent.of(distinct, rows, weights, self.missed + other.missed)
 
@@ -223,7 +224,7 @@ class _Sketch:
     @classmethod
     def of(cls, rows: np.ndarray, weights: np.ndarray, hashes: np.ndarray, n: int) -> _Sketch:
         distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
-        mass = np.bincount(of_row, weights, minlength=len(distinct))
+        mass = _added(of_row, weights, len(distinct))
         frequent = _Frequent.of(distinct, first, mass)
         frequent = replace(frequent, rows=rows[frequent.rows])
         return cls(distinct[:n], rows[first[:n]], mass[:n], frequent)
@@ -234,7 +235,7 @@ class _Sketch:
         hashes = np.concatenate([self.hashes, other.hashes])
         weights = np.concatenate([self.weights, other.weights])
         distinct, first, of_row = np.unique(hashes, return_index=True, return_inverse=True)
-        mass = np.bincount(of_row, weights, minlength=len(distinct))[:n]
+        mass = _added(of_row, weights, len(distinct))[:n]
         rows = np.concatenate([self.rows, other.rows])[first[:n]]
         return _Sketch(distinct[:n], rows, mass, self.frequent + other.frequent)
 
@@ -385,4 +386,11 @@ def _weights_of(block: Block, *, hashes: np.ndarray) -> np.ndarray:
     prints = mixed(row_hashes(block.rows))
     place = np.searchsorted(hashes, prints).clip(max=len(hashes) - 1)
     weights = np.ones(len(prints)) if block.weights is None else block.weights
-    return np.bincount(place, weights * (hashes[place] == prints), minlength=len(hashes))
+    return _added(place, weights * (hashes[place] == prints), len(hashes))
+
+
+def _added(places: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
+    """Add up the weights at each of n places."""
+    # Without any place bincount counts in integers, whatever the weights are, and processes gather
+    # arrays of one dtype.
+    return np.bincount(places, weights, n).astype(np.float64, copy=False)

@@ -149,6 +149,22 @@ class Processes:
             for found, length, shape in zip(received, lengths, shapes, strict=True)
         ]
 
+    def gather_texts(self, text: str) -> list[str]:
+        """Collect texts.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        texts : list of str
+            In the order of the ranks; the same in all processes.
+        """
+        # Names of files may hold bytes that are no characters, which Python shows as surrogates.
+        own = np.frombuffer(text.encode(errors="surrogatepass"), dtype=np.uint8)
+        return [one.tobytes().decode(errors="surrogatepass") for one in self.gather(own)]
+
     def from_first(self, tensor: Tensor) -> Tensor:
         """Give all processes the values of the first one.
 
@@ -217,14 +233,12 @@ class Processes:
         except Exception as raised:
             error = raised
         told = "" if error is None else f"{type(error).__name__}: {error}"
-        texts = self.gather(np.frombuffer(told.encode(), dtype=np.uint8))
+        texts = self.gather_texts(told)
         if error is not None:
             raise error
         for rank, text in enumerate(texts):
-            if len(text):
-                raise ProcessesError(
-                    f"process {rank} of {self.size} has failed: {text.tobytes().decode()}"
-                )
+            if text:
+                raise ProcessesError(f"process {rank} of {self.size} has failed: {text}")
         return result  # type: ignore[return-value]
 
     def wait(self) -> None:

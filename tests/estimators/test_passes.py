@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from biglearn_core import BigLearnEM, JointEM, MixtureSelection
@@ -143,6 +144,22 @@ def test_a_gap_that_the_sample_does_not_show_is_found():
         other.means_[np.argsort(other.means_[:, 0])],
         atol=0.02,
     )
+
+
+@pytest.mark.filterwarnings("ignore:components")
+@pytest.mark.parametrize(
+    ("weights", "some"),
+    [(None, "2 of 1200 rows"), (np.full(1200, 2.0), "rows of weight 4, of 2400 in all")],
+)
+def test_a_feature_of_which_the_sample_has_no_value_is_told_as_such(held, weights, some):
+    X = np.column_stack([table(), np.full(1200, np.nan)])
+    model = BigLearnEM(K, random_state=0)
+    with pytest.raises(ValueError, match=r"features \[2\] have no value in any row"):
+        model.fit(X, sample_weight=weights)
+    X[[5, 701], 2] = 1.0, 2.0  # neither is among the 300 of the sample
+    with pytest.raises(ValueError, match=rf"features \[2\] have values in {some}, .* 166 at most"):
+        model.fit(X, sample_weight=weights)
+    held(lambda: model.fit(X, sample_weight=weights))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -368,6 +385,17 @@ def test_weights_and_far_rows_are_refused_as_in_memory(held):
             JointEM(K).fit(wrong)
 
 
+@pytest.mark.parametrize("question", ["score", "aic", "bic", "icl"])
+def test_a_source_with_weights_takes_no_others(question):
+    X = table()
+    model = BigLearnEM(K, random_state=0).fit(X)
+    source, weights = WeightedRows(ArrayRows(X), np.arange(len(X)) + 1.0), np.ones(len(X))
+    ask = getattr(model, question)
+    assert ask(source) != ask(X)
+    with pytest.raises(ValueError, match="has weights already"):
+        ask(source, sample_weight=weights)
+
+
 def test_features_are_compared_with_those_of_the_fit():
     X = table()
     named = ArrayRows(X, feature_names=("a", "b"))
@@ -400,7 +428,9 @@ def test_numbers_of_any_kind_are_read(tmp_path, kind):
     X = (table() * 10 + 50).clip(0, 255).astype(kind)
     pages = mapped(tmp_path / "X.npy", X)
     model = JointEM(K, random_state=0).fit(pages)
-    assert known(model) == known(JointEM(K, random_state=0).fit(X.astype(np.float64)))
+    plain = X.astype(np.float32 if kind == ">f4" else np.float64)
+    assert known(model) == known(JointEM(K, random_state=0).fit(plain))
+    assert model.mixture_.dtype == (torch.float32 if kind == ">f4" else torch.float64)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -119,7 +119,9 @@ class FakeProcesses:
             own.append(array)
         if any(len(sent) <= at for sent in self._sent):
             raise InterruptedError
-        return [sent[at] for sent in self._sent]
+        gathered = [sent[at] for sent in self._sent]
+        assert len({one.dtype for one in gathered}) == 1
+        return gathered
 
     def together(self, function):
         return function()
@@ -158,6 +160,23 @@ def test_the_division_among_processes_does_not_matter(bounds, n_sampled):
     for seen in found:
         assert_same(seen_of(X, weights, n_sampled), seen)
         assert_same(found[0], seen, rtol=0)
+
+
+@pytest.mark.parametrize("n_sampled", [50, 5000])
+@pytest.mark.parametrize("first", [0, 500])
+def test_all_rows_of_a_process_may_be_without_weight(n_sampled, first):
+    X, weights = table(), np.zeros(1000)
+    weights[first : first + 500] = 2.0
+    processes = FakeProcesses(2)
+    found = processes.run(
+        [
+            partial(survey, WeightedRows(ArrayRows(X[p]), weights[p]), n_sampled, processes)
+            for p in (slice(500), slice(500, 1000))
+        ]
+    )
+    for seen in found:
+        assert_same(seen_of(X, weights, n_sampled), seen)
+        assert seen.sample.weights.dtype == np.float64
 
 
 @pytest.mark.parametrize("n_sampled", [50, 5000])

@@ -1,5 +1,7 @@
 """What processes do in the tests of their group."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,25 @@ def of_first(rank, size):
     shared = processes.from_first(tensor)
     assert torch.equal(tensor, torch.full((2, 2), float(rank)))
     return found | {"shared": shared.numpy(), "seed": np.array(processes.seed_of_first(7 + rank))}
+
+
+def texts(rank, size):
+    """Some empty, and the name of a file that is no text."""
+    own = ["", "\u03a3 w", os.fsdecode(b"a\xff.npy")][rank]
+    found = Processes.of().gather_texts(own)
+    assert found == ["", "\u03a3 w", os.fsdecode(b"a\xff.npy")]
+    return {"lengths": np.array(list(map(len, found)))}
+
+
+def odd_name(rank, size):
+    """The last process fails over a file whose name is no text."""
+
+    def function():
+        if rank == size - 1:
+            raise OSError(f"no file {os.fsdecode(b'a' + bytes([255]))}")
+
+    Processes.of().together(function)
+    return {}
 
 
 def refused_by_one(rank, size):

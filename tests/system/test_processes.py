@@ -12,6 +12,8 @@ JOBS = (
     "gathered",
     "summed",
     "of_first",
+    "texts",
+    "odd_name",
     "refused_by_one",
     "goes_on",
     "different_kinds",
@@ -58,6 +60,17 @@ def test_what_the_first_knows_all_know(ranks):
         assert (str(found["text"]), found["none"].shape) == ("so", (0, 2))
         assert (found["shared"] == 0).all()
         assert found["seed"] == 7
+
+
+def test_texts_are_gathered_whatever_they_hold(ranks):
+    for rank in ranks:
+        assert rank.of("texts")["lengths"].tolist() == [0, 3, 6]
+
+
+def test_an_error_over_a_name_that_is_no_text_is_told(ranks):
+    assert r"OSError: no file a\udcff" in ranks[-1].errors["odd_name"]
+    for rank in ranks[:-1]:
+        assert "ProcessesError: process 2 of 3 has failed: OSError" in rank.errors["odd_name"]
 
 
 def test_an_error_of_one_is_told_by_all_and_they_go_on(ranks):
