@@ -35,7 +35,7 @@ _PAPER_ITERATIONS = 2000
 
 
 class BigLearnEM(MixtureEstimator):
-    """Gaussian mixture that does not depend on a lucky start.
+    """Gaussian mixture that depends far less on its start than EM does.
 
     The default is a search (`biglearn_core.search`): starts, EM, and swaps that insert a component
     where the mixture misses it most and drop the one that is missed least, found in neighbourhoods
