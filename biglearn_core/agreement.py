@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from biglearn_core.gmm import GMM
-from biglearn_core.numerics.tables import with_nan
+from biglearn_core.rows.tables import with_nan
 from biglearn_core.system.digest import digest
 from biglearn_core.system.processes import Processes
 

@@ -33,9 +33,9 @@ from biglearn_core.numerics.density import LEAST_PROPORTION
 from biglearn_core.numerics.linalg import floor_eigenvalues, resolved_floors
 from biglearn_core.numerics.prior import CovariancePrior
 from biglearn_core.numerics.structures import structure_of
-from biglearn_core.numerics.tables import with_nan
 from biglearn_core.numerics.threads import one_thread_an_operation
 from biglearn_core.rows.source import RowSource
+from biglearn_core.rows.tables import with_nan
 from biglearn_core.search.constraint import Constraint
 from biglearn_core.search.missing import evaluate_rows
 from biglearn_core.search.search import SearchResult

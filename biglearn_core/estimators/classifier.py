@@ -17,7 +17,7 @@ from biglearn_core.estimators.inner import allows_nan, unfitted_mixture
 from biglearn_core.estimators.randomness import RandomState
 from biglearn_core.estimators.refusal import kept_on_error
 from biglearn_core.estimators.rows import validate_rows, validate_weights
-from biglearn_core.numerics.tables import with_nan
+from biglearn_core.rows.tables import with_nan
 
 __all__ = ["MixtureClassifier"]
 

@@ -15,7 +15,7 @@ from biglearn_core.estimators.randomness import RandomState, drawn_generator
 from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.gmm import GMM
 from biglearn_core.numerics.density import LOG_2PI
-from biglearn_core.numerics.tables import is_frame, with_nan
+from biglearn_core.rows.tables import is_frame, with_nan
 from biglearn_core.search.missing import (
     ConditionalBlock,
     IncompletePoints,

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from biglearn_core.numerics.tables import holds_float32, with_nan
+from biglearn_core.rows.tables import holds_float32, with_nan
 
 # Share of its standard deviation that a target may lose by rounding.
 _LOST = 1e-4

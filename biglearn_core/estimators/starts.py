@@ -13,7 +13,7 @@ from biglearn_core.estimators.scaling import UnitScale
 from biglearn_core.gmm import GMM
 from biglearn_core.init import assignment_start
 from biglearn_core.numerics.names import named_columns
-from biglearn_core.numerics.tables import with_nan
+from biglearn_core.rows.tables import with_nan
 from biglearn_core.system.numbers import shown
 
 __all__ = ["Start"]

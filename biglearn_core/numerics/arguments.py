@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from biglearn_core.numerics.tables import native, with_nan
+from biglearn_core.rows.tables import native, with_nan
 
 __all__ = [
     "ROUNDING",

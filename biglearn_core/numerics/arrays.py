@@ -15,7 +15,7 @@ from torch import Tensor
 
 from biglearn_core.numerics.evaluation import Evaluation
 from biglearn_core.numerics.names import named_columns
-from biglearn_core.numerics.tables import native, with_nan
+from biglearn_core.rows.tables import native, with_nan
 
 __all__ = ["ArrayEvaluation", "in_kind", "parameter_of", "points_of"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from biglearn_core.numerics.tables import is_frame
+from biglearn_core.rows.tables import is_frame
 
 __all__ = ["check_feature_names", "named_columns", "positions"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from biglearn_core.numerics.tables import holds_float32, is_frame, with_nan
 from biglearn_core.rows.division import divided
 from biglearn_core.rows.npy import check_numbers, check_table
 from biglearn_core.rows.source import Block, RowSource
+from biglearn_core.rows.tables import holds_float32, is_frame, with_nan
 from biglearn_core.system.numbers import shown
 
 __all__ = ["ChunkRows"]
