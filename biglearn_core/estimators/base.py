@@ -150,13 +150,14 @@ class MixtureEstimator(FittedMixture):
         *,
         beside: Sequence[GMM] = (),
         checkpoint: str | os.PathLike | None = None,
-        charges_floor: bool = False,
+        is_compared: bool = False,
         **settings: Any,
     ) -> None:
         """Bring rows to the preset's scale, fit them, and keep what was found.
 
         Mixtures in `beside` are known for these data, in their units; `settings` are of the search.
-        With `charges_floor`, what the floor of some types adds to the likelihood is kept, too.
+        With `is_compared`, as by a criterion, a lower floor is no gain: what that of some types adds
+        to the likelihood is kept.
         """
         check_path(checkpoint)
         if self.n_components > rows.n_given:
@@ -176,7 +177,9 @@ class MixtureEstimator(FittedMixture):
             return
         structure = structure_of(self.covariance_type)
         standard = rows.unit(K)
-        floor = self.covariance_floor or default_floor(standard.Z, K, standard.sample_weight)
+        floor = self.covariance_floor or default_floor(
+            standard.Z, K, standard.sample_weight, is_compared=is_compared
+        )
         data, floor_unit = standard, 1.0  # the latter in squared units of the data that are fitted
         if not structure.is_scale_invariant:
             data, floor_unit = standard.in_one_unit()
@@ -212,7 +215,7 @@ class MixtureEstimator(FittedMixture):
                 state=self._state(rows, checkpoint),
             )
             log_likelihood -= rows.log_volume(data.scale)
-        if charges_floor and floor_unit != 1:
+        if is_compared and floor_unit != 1:
             self._gain_of_floor = _gain_of_floor(result.model, data.scale, standard, floor)
         if not result.converged:
             warn_not_converged(self.max_iter or MOST_STEPS)

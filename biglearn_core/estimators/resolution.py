@@ -26,8 +26,8 @@ DEFAULT_FLOOR = 1e-4
 _SHARE_OF_LOCAL_VARIANCE = 0.1
 
 # The floor is at most this share of the least eigenvalue of the correlations that is more than the
-# rounding of values leaves (a share of the largest; values up to 300 deviations from zero), and of
-# the least variance of a feature, where some eigenvalue is no more than that.
+# rounding of values leaves (a share of the largest; values up to 300 deviations from zero), and, of
+# one component, of the least variance of a feature.
 _SHARE_OF_LEAST_VARIANCE = 0.5
 _SHARE_OF_LEAST_FEATURE = 0.1
 _ROUNDED_VARIANCE = {np.dtype(np.float32): 1e-10, np.dtype(np.float64): 0.0}
@@ -51,7 +51,11 @@ _ROUNDING = 1e-7
 
 
 def default_floor(
-    Z: np.ndarray, n_components: int, sample_weight: np.ndarray | None = None
+    Z: np.ndarray,
+    n_components: int,
+    sample_weight: np.ndarray | None = None,
+    *,
+    is_compared: bool = False,
 ) -> float:
     """Choose the least eigenvalue of covariances for data at unit scale.
 
@@ -62,34 +66,37 @@ def default_floor(
     n_components : int
         K.
     sample_weight : ndarray of shape (N,), optional
+    is_compared : bool, default False
+        Whether the fit is compared with those of other numbers of components, of which none must
+        gain by a floor of its own.
 
     Returns
     -------
     floor : float
         1e-4, or a tenth of the local variance where that is less, or half the variance of the rows
         along the direction in which features repeat each other most, where that is less still: one
-        Gaussian of strongly correlated features is no component on the floor. Where some repeat
-        others but for rounding, a tenth of the least variance of a feature, to which the floor
-        along that direction is added.
+        Gaussian of strongly correlated features is no component on the floor. Of one component,
+        which cannot shrink, at most a tenth of the least variance of a feature, since the floor is
+        added to it where features repeat each other but for rounding.
     """
-    local = _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)
-    return max(
-        _LEAST[Z.dtype], min(DEFAULT_FLOOR, local, _thin(correlations(Z, sample_weight), Z.dtype))
-    )
+    found = correlations(Z, sample_weight)
+    floors = [DEFAULT_FLOOR, _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)]
+    if len(found.deviations):
+        # Features of many equal values have scales beyond their deviations.
+        narrow = np.minimum(found.deviations, 1)
+        floors.append(_SHARE_OF_LEAST_VARIANCE * _least_variance(found, narrow, Z.dtype))
+        if n_components == 1 and not is_compared:
+            floors.append(_SHARE_OF_LEAST_FEATURE * narrow.min() ** 2)
+    return max(_LEAST[Z.dtype], float(min(floors)))
 
 
-def _thin(found: Correlations, dtype: np.dtype) -> float:
-    """Floor that leaves one Gaussian of all rows alone; infinite where no feature varies."""
-    if len(found.deviations) == 0:
-        return math.inf
+def _least_variance(found: Correlations, deviations: np.ndarray, dtype: np.dtype) -> float:
+    """Least variance in any direction in which there is more than rounding."""
     values = np.linalg.eigvalsh(found.matrix)
     rounding = max(found.resolution, _ROUNDED_VARIANCE[dtype])
     n_null = int((values <= rounding * values[-1]).sum())
-    # Features of many equal values have scales beyond their deviations.
-    narrow = np.minimum(found.deviations, 1)
-    least = np.linalg.eigvalsh(narrow[:, None] * found.matrix * narrow)[n_null]
-    most_added = _SHARE_OF_LEAST_FEATURE * narrow.min() ** 2 if n_null else math.inf
-    return float(min(_SHARE_OF_LEAST_VARIANCE * least, most_added))
+    covariance = deviations[:, None] * found.matrix * deviations
+    return float(np.linalg.eigvalsh(covariance)[n_null])
 
 
 def local_variance(Z: np.ndarray, n_components: int) -> float:

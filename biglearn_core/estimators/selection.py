@@ -179,7 +179,7 @@ class _Candidates:
             estimator._fit_rows(
                 self._rows,
                 beside=beside,
-                charges_floor=True,
+                is_compared=True,
                 only_beside=effort == _LOOK,
                 max_steps=None if effort == _SEARCH else 0,
                 optimism=False,

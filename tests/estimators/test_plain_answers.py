@@ -298,3 +298,14 @@ def test_tables_of_few_values_have_the_moments_of_all_their_rows():
     X = (np.random.default_rng(0).random((2000, 2)) < [0.02, 0.3]).astype(float)
     model = BigLearnEM(1).fit(X)
     np.testing.assert_allclose(model.covariances_[0], np.cov(X.T, bias=True), rtol=1e-6)
+
+
+def test_one_component_gains_nothing_by_its_floor_where_numbers_are_compared():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(300, 2)), np.eye(3)[rng.integers(0, 3, 300)]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of the columns that are redundant
+        alone = BigLearnEM(1).fit(X)
+        selection = MixtureSelection(covariance_type="full", max_components=1).fit(X)
+    assert selection.n_components_ == 1
+    assert selection.covariance_floor_ > 2 * alone.covariance_floor_
