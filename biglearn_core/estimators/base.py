@@ -156,8 +156,8 @@ class MixtureEstimator(FittedMixture):
         """Bring rows to the preset's scale, fit them, and keep what was found.
 
         Mixtures in `beside` are known for these data, in their units; `settings` are of the search.
-        With `is_compared`, as by a criterion, a lower floor is no gain: what that of some types adds
-        to the likelihood is kept.
+        With `is_compared`, as by a criterion, a lower floor is no gain: what that of some types
+        adds to the likelihood is kept.
         """
         check_path(checkpoint)
         if self.n_components > rows.n_given:
