@@ -245,7 +245,18 @@ def test_notebooks_are_thin_executed_and_clean(path):
 
 
 FLOORS = (
-    *("system", "rows", "numerics", "gmm", "validation", "data", "em", "matching", "history"),
+    *(
+        "system",
+        "rows",
+        "numerics",
+        "gmm",
+        "agreement",
+        "validation",
+        "data",
+        "em",
+        "matching",
+        "history",
+    ),
     *(
         "checkpoint",
         "fit",
