@@ -12,6 +12,10 @@ from biglearn_core.search.missing import IncompletePoints, incomplete_em_step
 
 __all__ = ["Correlations", "correlations"]
 
+# Deviations of features at unit scale are at least a hundredth (`scaling`), but for those that are
+# constant up to rounding, or to values of next to no weight.
+_CONSTANT = 1e-3
+
 # Rows without gaps, to a feature, from which on they tell the correlations by themselves.
 _WHOLE = 5
 
@@ -48,7 +52,7 @@ def correlations(Z: np.ndarray, sample_weight: np.ndarray | None = None) -> Corr
     Parameters
     ----------
     Z : ndarray of shape (N, D)
-        NaN where missing.
+        At unit scale; NaN where missing.
     sample_weight : ndarray of shape (N,), optional
 
     Returns
@@ -63,7 +67,7 @@ def correlations(Z: np.ndarray, sample_weight: np.ndarray | None = None) -> Corr
     mass = np.maximum(weights @ known, np.finfo(float).tiny)
     gaps = np.where(known, Z - weights @ np.where(known, Z, 0) / mass, 0)
     deviations = np.sqrt(weights @ gaps**2 / mass)
-    vary = deviations > 0
+    vary = deviations > _CONSTANT
     Z = np.where(known, gaps, np.nan)[:, vary] / deviations[vary]
     D = Z.shape[1]
     whole = known[:, vary].all(axis=1)

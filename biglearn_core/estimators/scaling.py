@@ -430,7 +430,9 @@ def _spread(values: np.ndarray, weights: np.ndarray | None, dtype: np.dtype) -> 
         distinct = np.unique(values)
         distinct = distinct[np.append(True, np.diff(distinct) > rounding)]
         steps = _STEPS * _typical_distance(_at_even_ranks(distinct))
-        scale = min(steps, _DEVIATIONS * deviation)
+        # Values of next to no weight leave no deviation to speak of.
+        weightless = deviation <= np.finfo(np.float64).eps * steps
+        scale = steps if weightless else min(steps, _DEVIATIONS * deviation)
     if scale <= rounding:
         return median, float(np.clip(abs(median), *_SCALES[dtype])) if median else 1.0
     return (median + shift * unit if deviation <= _HEAVIEST * scale else median), scale

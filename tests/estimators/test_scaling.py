@@ -100,6 +100,22 @@ def test_the_default_floor_of_an_indicator_is_what_rounding_leaves_or_part_of_it
     assert 0.45 * most < floor <= most
 
 
+@pytest.mark.parametrize("weight", [1e-300, 1e-60, 1e-40])
+def test_values_of_next_to_no_weight_set_no_scale(weight):
+    X = np.column_stack([blobs(n=25, D=1), np.arange(50) < 5])
+    weights = np.where(X[:, 1] > 0, weight, 1.0)
+    data = to_unit_scale(X, sample_weight=weights)
+    assert data.scale.scale[1] == pytest.approx(100 / np.sqrt(12))
+    assert default_floor(data.Z, 2, data.sample_weight) == 1e-4
+
+
+def test_a_feature_that_is_constant_but_for_rounding_sets_no_floor():
+    rounded = np.where(np.arange(120) % 3, 0.3, 0.1 + 0.2)
+    assert len(np.unique(rounded)) == 2
+    data = to_unit_scale(np.column_stack([blobs(), rounded]))
+    assert default_floor(data.Z, 2) == 1e-4
+
+
 def test_one_hot_columns_have_scales_by_their_shares():
     X = np.eye(20)[np.random.default_rng(0).integers(0, 20, 450)]
     np.testing.assert_allclose(
