@@ -14,7 +14,7 @@ import torch
 from scipy.stats import chi2
 from sklearn.metrics import nan_euclidean_distances
 
-from biglearn_core.estimators.correlations import Correlations, correlations
+from biglearn_core.estimators.correlations import correlations
 
 __all__ = ["DEFAULT_FLOOR", "default_floor", "local_variance"]
 
@@ -26,11 +26,14 @@ DEFAULT_FLOOR = 1e-4
 _SHARE_OF_LOCAL_VARIANCE = 0.1
 
 # The floor is at most this share of the least eigenvalue of the correlations that is more than the
-# rounding of values leaves (a share of the largest; values up to 300 deviations from zero), and, of
-# one component, of the least variance of a feature.
+# rounding of values leaves (a share of the largest; values up to 300 deviations from zero), and of
+# the least variance of a feature.
 _SHARE_OF_LEAST_VARIANCE = 0.5
 _SHARE_OF_LEAST_FEATURE = 0.1
 _ROUNDED_VARIANCE = {np.dtype(np.float32): 1e-10, np.dtype(np.float64): 0.0}
+
+# Rows to a feature from which on they tell which features repeat others, or do in spite of gaps.
+_ROWS = 10
 
 # Least floors, which a dtype can tell from rounding.
 _LEAST = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-16}
@@ -75,28 +78,30 @@ def default_floor(
     floor : float
         1e-4, or a tenth of the local variance where that is less, or half the variance of the rows
         along the direction in which features repeat each other most, where that is less still: one
-        Gaussian of strongly correlated features is no component on the floor. Of one component,
-        which cannot shrink, at most a tenth of the least variance of a feature, since the floor is
-        added to it where features repeat each other but for rounding.
+        Gaussian of strongly correlated features is no component on the floor. Where some repeat
+        others but for rounding, that counts for one component alone, which cannot shrink; the floor
+        is then at most a tenth of the least variance of a feature as well, as it is added to that.
     """
     found = correlations(Z, sample_weight)
     floors = [DEFAULT_FLOOR, _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)]
-    if len(found.deviations):
+    if len(found.deviations) and _are_enough(Z, len(found.deviations)):
+        values = np.linalg.eigvalsh(found.matrix)
+        rounding = max(found.resolution, _ROUNDED_VARIANCE[Z.dtype])
+        n_null = int((values <= rounding * values[-1]).sum())
         # Features of many equal values have scales beyond their deviations.
         narrow = np.minimum(found.deviations, 1)
-        floors.append(_SHARE_OF_LEAST_VARIANCE * _least_variance(found, narrow, Z.dtype))
-        if n_components == 1 and not is_compared:
+        variances = np.linalg.eigvalsh(narrow[:, None] * found.matrix * narrow)
+        exact = n_components == 1 and not is_compared and len(Z) >= _ROWS * len(narrow)
+        if n_null == 0 or exact:
+            floors.append(_SHARE_OF_LEAST_VARIANCE * variances[n_null])
+        if n_null > 0 and exact:
             floors.append(_SHARE_OF_LEAST_FEATURE * narrow.min() ** 2)
     return max(_LEAST[Z.dtype], float(min(floors)))
 
 
-def _least_variance(found: Correlations, deviations: np.ndarray, dtype: np.dtype) -> float:
-    """Least variance in any direction in which there is more than rounding."""
-    values = np.linalg.eigvalsh(found.matrix)
-    rounding = max(found.resolution, _ROUNDED_VARIANCE[dtype])
-    n_null = int((values <= rounding * values[-1]).sum())
-    covariance = deviations[:, None] * found.matrix * deviations
-    return float(np.linalg.eigvalsh(covariance)[n_null])
+def _are_enough(Z: np.ndarray, n_features: int) -> bool:
+    """Whether rows tell in which directions they vary least."""
+    return len(Z) > n_features and (len(Z) >= _ROWS * n_features or not np.isnan(Z).any())
 
 
 def local_variance(Z: np.ndarray, n_components: int) -> float:
