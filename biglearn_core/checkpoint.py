@@ -65,12 +65,6 @@ class Checkpoint:
         schedule: Schedule | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        processes.together(lambda: check_path(path))
-        if len(set(processes.gather_texts("" if path is None else "given"))) > 1:
-            raise ValueError(
-                "checkpoint must be given in all processes, or in none: the first reads and writes "
-                "it for all"
-            )
         self._path = None if path is None else Path(path)
         self._every = every
         self._schedule = schedule
@@ -230,17 +224,32 @@ class Checkpoint:
             )
 
 
-def check_path(path: str | os.PathLike | None) -> None:
-    """Check the name of a checkpoint.
+def check_path(path: str | os.PathLike | None, processes: Processes) -> None:
+    """Check the name of a checkpoint, before the state of a fit is described for it.
 
     Parameters
     ----------
     path : path-like or None
+    processes : Processes
+        That fit together.
 
     Raises
     ------
     TypeError
         When it is no path.
+    ValueError
+        In all processes, when some have one and others none.
+    ProcessesError
+        When it is no path in another process.
     """
+    processes.together(lambda: _check_kind(path))
+    if len(set(processes.gather_texts("" if path is None else "given"))) > 1:
+        raise ValueError(
+            "checkpoint must be given in all processes, or in none: the first reads and writes it "
+            "for all"
+        )
+
+
+def _check_kind(path: str | os.PathLike | None) -> None:
     if path is not None and not isinstance(path, str | os.PathLike):
         raise TypeError(f"checkpoint must be a path, got {type(path).__name__}")

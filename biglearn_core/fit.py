@@ -24,10 +24,7 @@ from biglearn_core.rows.source import RowSource
 from biglearn_core.system.digest import digest
 from biglearn_core.system.numbers import check_integer, check_real
 from biglearn_core.system.processes import Processes
-from biglearn_core.validation import (
-    check_log_likelihood,
-    check_options,
-)
+from biglearn_core.validation import check_log_likelihood, check_options
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -133,7 +130,7 @@ def fit_joint_em(
         chunk_size=chunk_size,
     )
     tol = check_real("tol", tol, least=0)
-    check_path(checkpoint)
+    check_path(checkpoint, processes)
     state = Checkpoint(
         checkpoint,
         every=check_integer("checkpoint_every", checkpoint_every, least=1),
@@ -333,7 +330,7 @@ def fit_biglearn_em(
         beta=beta,
         transform=transform,
     )
-    check_path(checkpoint)
+    check_path(checkpoint, processes)
     state = Checkpoint(
         checkpoint,
         every=check_integer("checkpoint_every", checkpoint_every, least=1),

@@ -377,6 +377,29 @@ def __getattr__(name):
     raise AttributeError(name)
 
 
+def checkpoint_of_some(rank, size, fit):
+    """The last has no checkpoint; none is written, as all refuse before."""
+    return fit(own(table(), rank, size), "never.npz" if rank < size - 1 else None)
+
+
+def other_checkpoint_joint(rank, size):
+    return checkpoint_of_some(
+        rank, size, lambda X, p: fit_joint_em(torch.from_numpy(X), start(), checkpoint=p, **JOINT)
+    )
+
+
+def other_checkpoint_passes(rank, size):
+    with in_passes():
+        return checkpoint_of_some(rank, size, lambda X, p: JointEM(K).fit(X, checkpoint=p))
+
+
+def no_path_for_one(rank, size):
+    checkpoint = 5 if rank == size - 1 else "never.npz"
+    fit_joint_em(
+        torch.from_numpy(own(table(), rank, size)), start(), checkpoint=checkpoint, **JOINT
+    )
+
+
 def state_of(name):
     return Path(os.environ["FOLDER"]) / f"{name}.npz"
 

@@ -32,7 +32,12 @@ JOBS = (
 )
 DRAWN = ("drawn_seed_held", "drawn_seed_passes")
 GROUPS = ("alone", "sub_group")
-REFUSED = (*fit_jobs.WRONG, "wrong_start", "other_start", "no_memory_for_one")
+CHECKPOINTS = ("other_checkpoint_joint", "other_checkpoint_passes")
+REFUSED = (
+    *fit_jobs.WRONG,
+    *("wrong_start", "other_start", "no_memory_for_one", "no_path_for_one"),
+    *CHECKPOINTS,
+)
 NAMED = [job for job in fit_jobs.NAMED if find_spec("pandas") or not job.endswith("frame")]
 SETTINGS = ("same_in_other_words", "different_criterion", *fit_jobs.DIFFERENT)
 
@@ -165,6 +170,13 @@ def test_parameters_that_differ_are_told_by_all(ranks, kind):
             "criterion: bic in process 0, different_criterion.<locals>.<lambda> in process"
             in (rank.errors["different_criterion"])
         )
+
+
+def test_checkpoints_of_some_processes_alone_are_told_by_all(ranks):
+    for rank in ranks:
+        for job in CHECKPOINTS:
+            assert "checkpoint must be given in all processes, or in none" in rank.errors[job]
+        assert "checkpoint must be a path, got int" in rank.errors["no_path_for_one"]
 
 
 def test_parameters_that_are_the_same_in_other_words_are_taken(ranks):

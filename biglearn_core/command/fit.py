@@ -25,7 +25,8 @@ from biglearn_core.command.errors import CommandError
 from biglearn_core.command.output import check_output
 from biglearn_core.command.ranks import Ranks
 from biglearn_core.command.rows import files_read, open_part
-from biglearn_core.estimators import BigLearnEM, MixtureSelection, given
+from biglearn_core.estimators import BigLearnEM, MixtureSelection
+from biglearn_core.estimators.given import are_held
 from biglearn_core.numerics.structures import structure_of
 from biglearn_core.system.progress import is_watched
 from biglearn_core.system.stopwatch import Stopwatch
@@ -134,7 +135,7 @@ def run(options: Namespace, ranks: Ranks) -> None:
     seconds = watch.read()
     n_rows = sum(int(n[0]) for n in processes.gather(np.array([rows.n_rows])))
     # Few rows are held, and their fit has no state: one that lies there is of another fit.
-    in_passes = n_rows * rows.n_features > given.HELD_NUMBERS
+    in_passes = not are_held(n_rows, rows.n_features)
     spent = state if in_passes and options.checkpoint is None else None
     processes.together(lambda: _keep(estimator, options.out, spent, processes.rank))
     if processes.rank == 0:

@@ -159,7 +159,7 @@ class MixtureEstimator(FittedMixture):
         With `is_compared`, as by a criterion, a lower floor is no gain: what that of some types
         adds to the likelihood is kept.
         """
-        check_path(checkpoint)
+        check_path(checkpoint, rows.processes)
         if self.n_components > rows.n_given:
             raise ValueError(
                 f"n_components={self.n_components} exceeds the number of rows, "
@@ -177,9 +177,7 @@ class MixtureEstimator(FittedMixture):
             return
         structure = structure_of(self.covariance_type)
         standard = rows.unit(K)
-        floor = self.covariance_floor or default_floor(
-            standard.Z, K, standard.sample_weight, is_compared=is_compared
-        )
+        floor = self.covariance_floor or default_floor(standard, K, is_compared=is_compared)
         data, floor_unit = standard, 1.0  # the latter in squared units of the data that are fitted
         if not structure.is_scale_invariant:
             data, floor_unit = standard.in_one_unit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 from typing import Any
 
@@ -34,7 +34,7 @@ from biglearn_core.search.missing import StreamedIncompletePoints
 from biglearn_core.system.processes import ALONE, Processes
 from biglearn_core.system.progress import PassBar
 
-__all__ = ["HeldRows", "PassedRows", "open_rows_of_fit"]
+__all__ = ["HeldRows", "PassedRows", "are_held", "open_rows_of_fit"]
 
 # Distinct rows on which a search is made where there are too many to hold: by their number, by the
 # numbers in them, and to a coordinate of a component.
@@ -46,7 +46,24 @@ _SAMPLED_TO_A_COORDINATE = 16
 _OF_A_PROCESS = ("device", "verbose")
 
 
-class HeldRows:
+class _Rows:
+    """Rows in memory, of which distinct ones are brought to unit scale."""
+
+    X: np.ndarray
+    sample_weight: np.ndarray | None
+
+    @cached_property
+    def _distinct(self) -> UnitData:
+        return to_unit_scale(self.X, sample_weight=self.sample_weight)
+
+    def unit(self, least_rows: int) -> UnitData:
+        """Bring the rows to unit scale, once for all numbers of components; see `to_unit_scale`."""
+        if least_rows <= len(self._distinct.Z):
+            return self._distinct
+        return to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
+
+
+class HeldRows(_Rows):
     """Rows in memory.
 
     Parameters
@@ -100,12 +117,8 @@ class HeldRows:
         N, D = self.X.shape
         return N, D
 
-    def unit(self, least_rows: int) -> UnitData:
-        """Bring the rows to unit scale; see `to_unit_scale`."""
-        return to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
 
-
-class PassedRows:
+class PassedRows(_Rows):
     """Rows of a source, perhaps of several processes, that are read in passes.
 
     Parameters
@@ -156,7 +169,7 @@ class PassedRows:
     def unit(self, least_rows: int) -> UnitData:
         """Bring the sample to unit scale, and see that no other row lies too far; as `HeldRows`."""
         self._refuse_unseen_features()
-        data = to_unit_scale(self.X, sample_weight=self.sample_weight, least_rows=least_rows)
+        data = super().unit(least_rows)
         refuse_far_bounds(self.extent.low, self.extent.high, data.scale, self.X.dtype)
         return data
 
@@ -260,7 +273,7 @@ def open_rows_of_fit(
         return found
     check_alike(found.n_features, found.dtype.itemsize, processes, found.feature_names)
     n_rows = sum(int(one[0]) for one in processes.gather(np.array([found.n_rows])))
-    if n_rows * found.n_features <= HELD_NUMBERS:
+    if are_held(n_rows, found.n_features):
         held = processes.together(lambda: _read(found))
         X, weights = _gathered(held, processes)
         names = getattr(estimator, "feature_names_in_", None)
@@ -278,6 +291,20 @@ def open_rows_of_fit(
             "weights or features by a power of ten"
         )
     return rows
+
+
+def are_held(n_rows: int, n_features: int) -> bool:
+    """Whether rows of all processes together are so few that they are held in memory.
+
+    Parameters
+    ----------
+    n_rows, n_features : int
+
+    Returns
+    -------
+    held : bool
+    """
+    return n_rows * n_features <= HELD_NUMBERS
 
 
 def _settings(estimator: BaseEstimator) -> dict[str, Any]:
@@ -306,7 +333,7 @@ def _find(
         rows = validate_rows(
             estimator, X, allow_nan=allow_nan, reset=True, least_rows=2 if alone else 0
         )
-        if alone and rows.size <= HELD_NUMBERS:
+        if alone and are_held(*rows.shape):
             weights = None if sample_weight is None else validate_weights(sample_weight, len(rows))
             return HeldRows(rows, weights)
         names = getattr(estimator, "feature_names_in_", None)

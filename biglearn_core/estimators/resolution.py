@@ -14,7 +14,7 @@ import torch
 from scipy.stats import chi2
 from sklearn.metrics import nan_euclidean_distances
 
-from biglearn_core.estimators.correlations import correlations
+from biglearn_core.estimators.scaling import UnitData
 
 __all__ = ["DEFAULT_FLOOR", "default_floor", "local_variance"]
 
@@ -53,22 +53,14 @@ _ROWS_AT_ONCE = 10_000
 _ROUNDING = 1e-7
 
 
-def default_floor(
-    Z: np.ndarray,
-    n_components: int,
-    sample_weight: np.ndarray | None = None,
-    *,
-    is_compared: bool = False,
-) -> float:
+def default_floor(data: UnitData, n_components: int, *, is_compared: bool = False) -> float:
     """Choose the least eigenvalue of covariances for data at unit scale.
 
     Parameters
     ----------
-    Z : ndarray of shape (N, D)
-        Distinct rows; NaN where missing.
+    data : UnitData
     n_components : int
         K.
-    sample_weight : ndarray of shape (N,), optional
     is_compared : bool, default False
         Whether the fit is compared with those of other numbers of components, of which none must
         gain by a floor of its own.
@@ -82,7 +74,7 @@ def default_floor(
         others but for rounding, that counts for one component alone, which cannot shrink; the floor
         is then at most a tenth of the least variance of a feature as well, as it is added to that.
     """
-    found = correlations(Z, sample_weight)
+    Z, found = data.Z, data.correlations
     floors = [DEFAULT_FLOOR, _SHARE_OF_LOCAL_VARIANCE * local_variance(Z, n_components)]
     if len(found.deviations) and _are_enough(Z, len(found.deviations)):
         values = np.linalg.eigvalsh(found.matrix)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.spatial.distance import pdist
 from torch import Tensor
 
+from biglearn_core.estimators.correlations import Correlations, correlations
 from biglearn_core.gmm import GMM
 from biglearn_core.init import drawn_in
 from biglearn_core.numerics.linalg import resolved_floors
@@ -208,6 +210,11 @@ class UnitData:
     Z: np.ndarray
     sample_weight: np.ndarray | None
     scale: UnitScale
+
+    @cached_property
+    def correlations(self) -> Correlations:
+        """What one Gaussian for all rows would say of them."""
+        return correlations(self.Z, self.sample_weight)
 
     @classmethod
     def as_it_is(cls, X: np.ndarray, sample_weight: np.ndarray | None) -> UnitData:

@@ -95,7 +95,7 @@ def test_clusters_that_are_tight_and_far_apart_set_the_scale():
 def test_the_default_floor_of_an_indicator_is_what_rounding_leaves_or_part_of_its_variance(ones):
     X = np.column_stack([blobs(n=225, D=1), np.arange(450) < ones])
     data = to_unit_scale(X)
-    floor = default_floor(data.Z, 2) * data.scale.scale[1] ** 2
+    floor = default_floor(data, 2) * data.scale.scale[1] ** 2
     most = min(1 / 12, X[:, 1].var())
     assert 0.45 * most < floor <= most
 
@@ -106,14 +106,14 @@ def test_values_of_next_to_no_weight_set_no_scale(weight):
     weights = np.where(X[:, 1] > 0, weight, 1.0)
     data = to_unit_scale(X, sample_weight=weights)
     assert data.scale.scale[1] == pytest.approx(100 / np.sqrt(12))
-    assert default_floor(data.Z, 2, data.sample_weight) == 1e-4
+    assert default_floor(data, 2) == 1e-4
 
 
 def test_a_feature_that_is_constant_but_for_rounding_sets_no_floor():
     rounded = np.where(np.arange(120) % 3, 0.3, 0.1 + 0.2)
     assert len(np.unique(rounded)) == 2
     data = to_unit_scale(np.column_stack([blobs(), rounded]))
-    assert default_floor(data.Z, 2) == 1e-4
+    assert default_floor(data, 2) == 1e-4
 
 
 def test_one_hot_columns_have_scales_by_their_shares():
@@ -217,7 +217,7 @@ def test_the_floor_stays_below_tight_clusters(K, sd, dtype):
     data = to_unit_scale(tight_clusters(K, sd, dtype))
     variance = (sd / data.scale.scale) ** 2
     assert 0.2 * variance.mean() < local_variance(data.Z, K) < 2 * variance.mean()
-    assert default_floor(data.Z, K) <= max(0.15 * variance.mean(), 1e-8)
+    assert default_floor(data, K) <= max(0.15 * variance.mean(), 1e-8)
 
 
 @pytest.mark.parametrize("K", [1, 2, 5])
@@ -226,7 +226,7 @@ def test_the_floor_of_ordinary_data_is_a_hundredth_of_a_deviation(K):
 
     rng = np.random.default_rng(0)
     for X in (blobs(), rng.normal(size=(300, 6)), rng.integers(1, 6, (300, 5)).astype(float)):
-        assert default_floor(to_unit_scale(X).Z, K) == 1e-4
+        assert default_floor(to_unit_scale(X), K) == 1e-4
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -238,7 +238,7 @@ def test_rows_that_agree_wherever_both_have_values_set_no_floor(share, dtype):
         rng = np.random.default_rng(seed)
         ratings = rng.integers(1, 6, (300, 5)) * rng.uniform(0.1, 3) + rng.uniform(-1, 1)
         ratings[rng.random(ratings.shape) < share] = np.nan
-        assert default_floor(to_unit_scale(ratings.astype(dtype)).Z, 4) == 1e-4
+        assert default_floor(to_unit_scale(ratings.astype(dtype)), 4) == 1e-4
 
 
 @pytest.mark.parametrize("sd", [1e-2, 1e-3, 1e-4])
@@ -248,7 +248,7 @@ def test_the_floor_stays_below_tight_clusters_with_gaps(sd):
     X = tight_clusters(4, sd)
     X[np.random.default_rng(0).random(X.shape) < 0.15] = np.nan
     data = to_unit_scale(X)
-    assert default_floor(data.Z, 4) <= 0.15 * ((sd / data.scale.scale) ** 2).mean()
+    assert default_floor(data, 4) <= 0.15 * ((sd / data.scale.scale) ** 2).mean()
 
 
 def test_few_rows_far_out_and_few_twins_set_no_floor():
@@ -258,4 +258,4 @@ def test_few_rows_far_out_and_few_twins_set_no_floor():
     twins = X[:4] + 1e-9
     far = 1e6 * np.random.default_rng(0).normal(size=(4, 2))
     for table in (np.concatenate([X, twins]), np.concatenate([X, far])):
-        assert default_floor(to_unit_scale(table).Z, 2) == 1e-4
+        assert default_floor(to_unit_scale(table), 2) == 1e-4
