@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from biglearn_core.experiments import network_training
 from biglearn_core.gmm import GMM
@@ -49,6 +51,16 @@ def parameters(model):
 def assert_same_model(a, b, *, rtol=1e-9, atol=1e-9):
     for left, right in zip(parameters(a), parameters(b), strict=True):
         np.testing.assert_allclose(left, right, rtol=rtol, atol=atol)
+
+
+def check_convention(estimator, check):
+    """Run one of scikit-learn's checks."""
+    with warnings.catch_warnings():
+        # The checks fit tiny, degenerate data, about which the mixtures rightly warn.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
+        check(estimator)
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def load_script(path):

@@ -1,7 +1,6 @@
 """Classification by one mixture a class."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import BigLearnEM, JointEM, MixtureClassifier
+from tests.helpers import check_convention
 
 FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
@@ -31,12 +31,7 @@ def stripes(seed, N=800):
 
 @parametrize_with_checks([MixtureClassifier(), MixtureClassifier(JointEM(2))])
 def test_scikit_learn_conventions(estimator, check):
-    with warnings.catch_warnings():
-        # The checks fit tiny, degenerate data, about which the mixtures rightly warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
-        check(estimator)
-        np.random.set_state(state)  # noqa: NPY002
+    check_convention(estimator, check)
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])

@@ -1,7 +1,6 @@
 """The estimators as scikit-learn's users meet them."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from biglearn_core import GMM, BigLearnEM, JointEM, MixtureSelection, fit_biglearn_em
 from biglearn_core.init import paper_start
 from biglearn_core.search.missing import IncompletePoints, incomplete_em_step
+from tests.helpers import check_convention
 
 ESTIMATORS = [BigLearnEM, JointEM]
 
@@ -40,12 +40,7 @@ def blobs(seed, *, sizes=(60, 80, 100, 40), D=3, sd=0.6):
     ]
 )
 def test_scikit_learn_conventions(estimator, check):
-    with warnings.catch_warnings():
-        # The checks fit tiny, degenerate data, about which the estimators rightly warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
-        check(estimator)
-        np.random.set_state(state)  # noqa: NPY002
+    check_convention(estimator, check)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,19 +1,18 @@
 """Gaps filled in a pipeline."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import BigLearnEM, MixtureImputer, MixtureSelection
+from tests.helpers import check_convention
 
 
 def hide(X, seed, share=0.2):
@@ -25,12 +24,7 @@ def hide(X, seed, share=0.2):
     [MixtureImputer(), MixtureImputer(BigLearnEM(2), sample_posterior=True, random_state=0)]
 )
 def test_scikit_learn_conventions(estimator, check):
-    with warnings.catch_warnings():
-        # The checks fit tiny, degenerate data, about which the mixtures rightly warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
-        check(estimator)
-        np.random.set_state(state)  # noqa: NPY002
+    check_convention(estimator, check)
 
 
 def test_of_one_gaussian_a_gap_gets_the_regression_on_the_rest():

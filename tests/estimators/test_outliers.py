@@ -1,7 +1,6 @@
 """Outliers by the density of a mixture."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import BigLearnEM, JointEM, MixtureOutlierDetector
 from biglearn_core.estimators.outliers import _threshold
+from tests.helpers import check_convention
 
 
 def clusters(seed, N=600):
@@ -39,12 +39,7 @@ def gaps(X, seed, share=0.2):
     ]
 )
 def test_scikit_learn_conventions(estimator, check):
-    with warnings.catch_warnings():
-        # The checks fit tiny, degenerate data, about which the mixtures rightly warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
-        check(estimator)
-        np.random.set_state(state)  # noqa: NPY002
+    check_convention(estimator, check)
 
 
 @pytest.mark.parametrize("D", [1, 3, 10])

@@ -1,19 +1,19 @@
 """Regression by a mixture of features and targets."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biglearn_core import BigLearnEM, JointEM, MixtureRegressor
+from tests.helpers import check_convention
 
 
 def kink(seed, N=600):
@@ -24,12 +24,7 @@ def kink(seed, N=600):
 
 @parametrize_with_checks([MixtureRegressor(), MixtureRegressor(JointEM(2))])
 def test_scikit_learn_conventions(estimator, check):
-    with warnings.catch_warnings():
-        # The checks fit tiny, degenerate data, about which the mixtures rightly warn.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        state = np.random.get_state()  # noqa: NPY002 (some checks draw from it themselves)
-        check(estimator)
-        np.random.set_state(state)  # noqa: NPY002
+    check_convention(estimator, check)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
